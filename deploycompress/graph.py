@@ -1,0 +1,257 @@
+"""The one graph: an immutable ONNX network that is traced, cut, trained, measured and shipped.
+
+It knows ONNX's data model and nothing of channels, clocks or torch. Edits make new graphs that share
+unchanged arrays with the old one, so copying costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from deploycompress.errors import ModelError
+
+Array = NDArray[Any]  # any element type: weights, indices and shape constants live side by side
+Shape = tuple[int, ...]
+
+DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One operator call.
+
+    Attributes:
+        name: unique in its graph.
+        op: ONNX operator type, such as `Conv`.
+        inputs: tensor names in operator order; the empty string is an omitted optional input.
+        outputs: tensor names in operator order.
+        attributes: decoded ONNX attributes (int, float, str, bytes, lists of them, arrays, protos).
+        domain: operator set, empty for ONNX's own.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # Any: an ONNX attribute is one of twelve types
+    domain: str = ""
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the operator belongs to ONNX's own operator set."""
+        return self.domain in DEFAULT_DOMAINS
+
+    def input(self, index: int) -> str:
+        """Name the input at a position, empty when it is omitted."""
+        return self.inputs[index] if index < len(self.inputs) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port:
+    """An input or output of the graph; axes of symbolic size are named by a string."""
+
+    name: str
+    dtype: int
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A network: nodes in execution order, constants by name, and the shape of every tensor.
+
+    Attributes:
+        nodes: operators, each after those it reads from.
+        weights: every constant tensor, trained or not. Never written to in place.
+        inputs: what the caller feeds.
+        outputs: what the caller gets.
+        shapes: static shape of every non-constant tensor at batch size one.
+        opset: version of ONNX's own operator set.
+        ir_version: ONNX file format version.
+        domains: further operator sets and their versions.
+    """
+
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Array]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    shapes: Mapping[str, Shape]
+    opset: int
+    ir_version: int
+    domains: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int | str, ...]]:
+        """Shape of each input by name, symbolic axes as strings."""
+        return {port.name: port.shape for port in self.inputs}
+
+    def shape_of(self, tensor: str) -> Shape:
+        """Give the static shape of any tensor at batch size one."""
+        weight = self.weights.get(tensor)
+        return tuple(weight.shape) if weight is not None else self.shapes[tensor]
+
+    def producers(self) -> dict[str, Node]:
+        """Map each computed tensor to the node that makes it."""
+        return {output: node for node in self.nodes for output in node.outputs if output}
+
+    def readers(self) -> dict[str, list[tuple[Node, int]]]:
+        """Map each tensor to the nodes that read it, with the input position."""
+        found: dict[str, list[tuple[Node, int]]] = {}
+        for node in self.nodes:
+            for position, name in enumerate(node.inputs):
+                if name:
+                    found.setdefault(name, []).append((node, position))
+        return found
+
+    def with_weights(self, weights: Mapping[str, Array]) -> Graph:
+        """Make the same graph with some constants replaced."""
+        return replace(self, weights={**self.weights, **weights})
+
+    def to_onnx(self) -> onnx.ModelProto:
+        """Write the graph as an ONNX model with a symbolic batch axis."""
+        graph = helper.make_graph(
+            [_node_to_onnx(node) for node in self.nodes],
+            "deploycompress",
+            [_port_to_onnx(port) for port in self.inputs],
+            [_port_to_onnx(port) for port in self.outputs],
+            [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in self.weights.items()],
+        )
+        opsets = [helper.make_opsetid("", self.opset)]
+        opsets += [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="deploycompress")
+        model.ir_version = self.ir_version
+        return model
+
+    def to_bytes(self) -> bytes:
+        """Serialise the ONNX model; equal graphs give equal bytes."""
+        return self.to_onnx().SerializeToString(deterministic=True)
+
+    def digest(self) -> str:
+        """Name the graph by the SHA-256 of its serialised model."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the ONNX file through a temporary neighbour, so that no half file is ever seen."""
+        target = Path(path)
+        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        partial.write_bytes(self.to_bytes())
+        partial.replace(target)
+
+
+def graph_from_onnx(model: onnx.ModelProto) -> Graph:
+    """Read an ONNX model whose tensors all have static shapes apart from the batch axis.
+
+    Args:
+        model: self-contained model (no external data), nodes in topological order. Capture prepares such
+            models; files that already went through capture satisfy it by construction.
+
+    Raises:
+        ModelError: a tensor's shape cannot be inferred, or the graph has no inputs or outputs.
+    """
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    inputs = tuple(_port_from_onnx(value) for value in model.graph.input if value.name not in weights)
+    if not inputs or not model.graph.output:
+        raise ModelError("The model has no inputs or no outputs; export it again with both.")
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    standard = [version for domain, version in opsets.items() if domain in DEFAULT_DOMAINS]
+    if not standard:
+        raise ModelError("The model imports no ONNX operator set; export it again with a current exporter.")
+    return Graph(
+        nodes=tuple(_nodes_from_onnx(model.graph.node)),
+        weights=weights,
+        inputs=inputs,
+        outputs=tuple(_port_from_onnx(value) for value in model.graph.output),
+        shapes=_static_shapes(model, inputs),
+        opset=max(standard),
+        ir_version=model.ir_version,
+        domains={domain: version for domain, version in opsets.items() if domain not in DEFAULT_DOMAINS},
+    )
+
+
+def prune_unused(graph: Graph) -> Graph:
+    """Drop nodes and constants that no output depends on."""
+    needed = {port.name for port in graph.outputs}
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            kept.append(node)
+            needed.update(node.inputs)
+    return replace(
+        graph,
+        nodes=tuple(reversed(kept)),
+        weights={name: array for name, array in graph.weights.items() if name in needed},
+    )
+
+
+def _static_shapes(model: onnx.ModelProto, inputs: tuple[Port, ...]) -> dict[str, Shape]:
+    at_batch_one = onnx.ModelProto()
+    at_batch_one.CopyFrom(model)
+    del at_batch_one.graph.value_info[:]
+    for value in (*at_batch_one.graph.input, *at_batch_one.graph.output):
+        symbolic_at_one = value in at_batch_one.graph.input
+        for axis in value.type.tensor_type.shape.dim:
+            if not axis.HasField("dim_value"):
+                axis.Clear()
+                if symbolic_at_one:
+                    axis.dim_value = 1
+    for value in at_batch_one.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(at_batch_one, data_prop=True)
+    shapes = {port.name: tuple(1 if isinstance(axis, str) else axis for axis in port.shape) for port in inputs}
+    for value in (*inferred.graph.value_info, *inferred.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in dims):
+            shapes[value.name] = tuple(axis.dim_value for axis in dims)
+    unknown = [name for node in model.graph.node for name in node.output if name and name not in shapes]
+    if unknown:
+        raise ModelError(
+            f"The shape of tensor {unknown[0]!r} cannot be inferred ({len(unknown)} such tensors); "
+            "shapes must be static apart from the batch: give --input-shape, or export the model again with fixed sizes."
+        )
+    return shapes
+
+
+def _nodes_from_onnx(protos: Iterable[onnx.NodeProto]) -> Iterable[Node]:
+    taken: set[str] = set()
+    for index, proto in enumerate(protos):
+        name = proto.name or f"{proto.op_type}_{index}"
+        while name in taken:
+            name = f"{name}_{index}"
+        taken.add(name)
+        yield Node(
+            name=name,
+            op=proto.op_type,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
+            domain=proto.domain,
+        )
+
+
+def _node_to_onnx(node: Node) -> onnx.NodeProto:
+    proto = helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain)
+    for key in sorted(node.attributes):
+        proto.attribute.append(helper.make_attribute(key, node.attributes[key]))
+    return proto
+
+
+def _port_from_onnx(value: onnx.ValueInfoProto) -> Port:
+    dims = value.type.tensor_type.shape.dim
+    shape = tuple(
+        axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or f"axis{position}")
+        for position, axis in enumerate(dims)
+    )
+    return Port(name=value.name, dtype=value.type.tensor_type.elem_type, shape=shape)
+
+
+def _port_to_onnx(port: Port) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(port.name, port.dtype, port.shape)
