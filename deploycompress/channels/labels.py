@@ -1,0 +1,151 @@
+"""The builder that rules write to while a graph is walked: labels, what unites them, what freezes them.
+
+It knows nothing of operators. A label is an integer naming one channel; label 0 names none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploycompress.channels.records import NO_CHANNEL, Numbers, Role
+from deploycompress.graph import Array, Graph, Node, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels of one tensor: they vary along a single axis.
+
+    Attributes:
+        axis: non-negative axis of the tensor.
+        ids: label of each position along that axis, shape [length of the axis].
+    """
+
+    axis: int
+    ids: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """A weight axis as a rule tied it, before labels are resolved to channels."""
+
+    node: str
+    tensor: str
+    axis: int
+    role: Role
+    ids: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """An integer as a rule tied it, before labels are resolved to channels."""
+
+    node: str
+    place: int | str
+    position: int
+    ids: Numbers
+
+
+class LabelBuilder:
+    """Collects labels of tensors, unions, ties and freezes in the order the nodes run."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.tied: list[Tied] = []
+        self.counted: list[Counted] = []
+        self.frozen: list[tuple[Numbers, str]] = []
+        self.unions: list[tuple[Numbers, Numbers]] = []
+        self._of: dict[str, Labels] = {}
+        self._readers = graph.readers()
+        self._next = NO_CHANNEL + 1
+
+    @property
+    def label_count(self) -> int:
+        """Number of labels handed out, label 0 included."""
+        return self._next
+
+    @property
+    def labelled(self) -> Mapping[str, Labels]:
+        """Labels of every tensor that has some."""
+        return self._of
+
+    def of(self, tensor: str) -> Labels | None:
+        """Give a tensor's labels, or nothing when none of its axes holds channels."""
+        return self._of.get(tensor)
+
+    def set(self, tensor: str, labels: Labels | None) -> None:
+        """Give a computed tensor its labels; an axis of length one is never a channel axis."""
+        if labels is None or not tensor:
+            return
+        if len(labels.ids) == 1:
+            self.freeze(labels, "a tensor with a single channel")
+        elif labels.ids.any():
+            self._of[tensor] = labels
+
+    def shape(self, tensor: str) -> Shape:
+        """Give a tensor's static shape at batch one."""
+        return self.graph.shape_of(tensor)
+
+    def constant(self, tensor: str) -> Array | None:
+        """Give a constant's value, or nothing when the tensor is computed or omitted."""
+        return self.graph.weights.get(tensor)
+
+    def fresh(self, count: int) -> Numbers:
+        """Hand out new labels, shape [count]; a single position gets no label."""
+        if count == 1:
+            return no_labels(1)
+        ids = np.arange(self._next, self._next + count, dtype=np.int64)
+        self._next += count
+        return ids
+
+    def unify(self, left: Numbers, right: Numbers, why: str = "united with channels that must stay") -> None:
+        """Declare that channels at equal positions are the same; meeting label 0 freezes."""
+        left, right = (np.ravel(ids) for ids in np.broadcast_arrays(left, right))
+        both = (left != NO_CHANNEL) & (right != NO_CHANNEL)
+        self.unions.append((left[both], right[both]))
+        alone = np.concatenate([left[~both], right[~both]])
+        self.freeze_ids(alone, why)
+
+    def freeze(self, labels: Labels | None, why: str) -> None:
+        """Declare that all of a tensor's channels must stay."""
+        if labels is not None:
+            self.freeze_ids(labels.ids, why)
+
+    def freeze_ids(self, ids: Numbers, why: str) -> None:
+        """Declare that these channels must stay."""
+        real = ids[ids != NO_CHANNEL]
+        if real.size:
+            self.frozen.append((real, why))
+
+    def freeze_inputs(self, node: Node, why: str) -> None:
+        """Declare that no channel that enters a node may be cut."""
+        for name in node.inputs:
+            self.freeze(self.of(name), why)
+
+    def tie(self, node: Node, tensor: str, axis: int, role: Role, ids: Numbers) -> None:
+        """Tie a constant's axis to labels; a computed operand cannot be cut, so it freezes them."""
+        if tensor in self.graph.weights:
+            self.tied.append(Tied(node.name, tensor, axis, role, ids))
+        elif tensor:
+            self.freeze_ids(ids, f"{node.name} computes its operand {tensor}")
+
+    def count(self, node: Node, place: int | str, position: int, ids: Numbers) -> None:
+        """Tie an integer of the graph to the number of channels that stay among `ids`."""
+        if isinstance(place, int) and len(self._readers[node.input(place)]) > 1:
+            self.freeze_ids(ids, f"{node.name} shares the constant that counts them with another node")
+            return
+        self.counted.append(Counted(node.name, place, position, ids))
+
+
+def no_labels(count: int) -> Numbers:
+    """Make labels for positions that hold no channel, shape [count]."""
+    return np.zeros(count, dtype=np.int64)
+
+
+def ids_along(labels: Labels | None, axis: int, length: int) -> Numbers | None:
+    """Give the labels along an axis, zeros for an unlabelled tensor, nothing if they run along another axis."""
+    if labels is None:
+        return no_labels(length)
+    return labels.ids if labels.axis == axis else None
