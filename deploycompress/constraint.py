@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploycompress.errors import UsageError
 
@@ -59,6 +59,10 @@ class Constraint:
     def is_met(self, metrics: Mapping[str, float]) -> bool:
         """Say whether the row holds; NaN does not."""
         return self.value(metrics) <= self.bound
+
+    def tightened(self, margin: float) -> Constraint:
+        """Make the row stricter by a share of its bound, so that noise does not break the original."""
+        return replace(self, bound=self.bound - margin * abs(self.bound))
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         """Give by how much the row is broken, relative to the bound's size; zero or less when it holds."""

@@ -64,3 +64,7 @@ class MeasureError(DeployCompressError):
     """A measurement failed or its device is not available."""
 
     exit_code: ClassVar[int] = 4
+
+
+class VerificationError(DeployCompressError):
+    """A graph is not what it must equal; only a defect of this program can cause it."""

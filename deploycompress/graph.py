@@ -133,7 +133,7 @@ class Graph:
 
     def to_bytes(self) -> bytes:
         """Serialise the ONNX model; equal graphs give equal bytes."""
-        return self.to_onnx().SerializeToString(deterministic=True)
+        return bytes(self.to_onnx().SerializeToString(deterministic=True))
 
     def digest(self) -> str:
         """Name the graph by the SHA-256 of its serialised model."""
@@ -215,7 +215,7 @@ def _static_shapes(model: onnx.ModelProto, inputs: tuple[Port, ...]) -> dict[str
     if unknown:
         raise ModelError(
             f"The shape of tensor {unknown[0]!r} cannot be inferred ({len(unknown)} such tensors); "
-            "shapes must be static apart from the batch: give --input-shape, or export the model again with fixed sizes."
+            "shapes must be static apart from the batch: give --input-shape, or export it again with fixed sizes."
         )
     return shapes
 

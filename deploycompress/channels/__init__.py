@@ -1,0 +1,1 @@
+"""Channels of a graph: labels, one rule per operator, groups."""

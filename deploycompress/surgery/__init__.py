@@ -1,0 +1,1 @@
+"""Plan and graph make a student; the oracle proves it."""

@@ -68,6 +68,7 @@ def embed(graph: Graph, plan: Plan, student: Graph, *, channels: Channels | None
         graph: the graph the student was cut from.
         plan: the plan that cut it.
         student: `slim(graph, plan)` with other weights.
+        channels: what `trace_channels(graph)` gave, to spare tracing again.
 
     Raises:
         PlanError: the plan does not fit the graph.
@@ -102,9 +103,7 @@ def _selections(graph: Graph, channels: Channels, kept: Mask) -> dict[str, list[
 
 
 def _cut_weights(graph: Graph, channels: Channels, kept: Mask) -> dict[str, Array]:
-    return {
-        name: graph.weights[name][np.ix_(*axes)] for name, axes in _selections(graph, channels, kept).items()
-    }
+    return {name: graph.weights[name][np.ix_(*axes)] for name, axes in _selections(graph, channels, kept).items()}
 
 
 def _cut_shapes(shapes: Mapping[str, Shape], channels: Channels, kept: Mask) -> dict[str, Shape]:
@@ -140,5 +139,5 @@ def _with_count(node: Node, key: str, position: int, value: int) -> Mapping[str,
     return {**node.attributes, key: [value if index == position else entry for index, entry in enumerate(old)]}
 
 
-def _at_axis(array: Array, axis: int, positions: Array) -> tuple[object, ...]:
+def _at_axis(array: Array, axis: int, positions: Array) -> tuple[slice | Array, ...]:
     return tuple(positions if index == axis else slice(None) for index in range(array.ndim))

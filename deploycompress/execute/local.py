@@ -1,0 +1,215 @@
+"""Evaluations on this machine: slim, measure, recover, judge; the search's environment.
+
+The current student is kept inside the teacher's graph, under the teacher's channel numbers, so that every
+plan of a search is over the same channels whatever has been cut and trained before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from deploycompress.channels.records import Channels
+from deploycompress.errors import MeasureError
+from deploycompress.evaluation import Evaluation
+from deploycompress.execute.stages import StageTimer
+from deploycompress.graph import Graph
+from deploycompress.measure.meter import Meter
+from deploycompress.measure.static import macs, params
+from deploycompress.network.module import GraphModule, from_torch, to_torch
+from deploycompress.plan import Plan
+from deploycompress.surgery.masks import kept_channels
+from deploycompress.surgery.slim import embed, slim
+from deploycompress.train.accuracy import accuracy
+from deploycompress.train.compute import evaluation_compute
+from deploycompress.train.distil import distil
+from deploycompress.train.distil_settings import DistilReport, DistilSettings, TaskData
+from deploycompress.train.importance import calibration_batches, taylor_scores
+from deploycompress.train.recalibrate import recalibrate
+
+Metrics = Mapping[str, float]
+
+DEFAULT_ADVANCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSettings:
+    """What an evaluation may cost.
+
+    Attributes:
+        recalibration_images: images that give a cut student its batch norm statistics.
+        scoring_images: images that Taylor scores are computed on; 100 in RL-Pruner.
+        measure_seconds: time for one latency measurement.
+        seed: of everything random.
+    """
+
+    recalibration_images: int = 1024
+    scoring_images: int = 100
+    measure_seconds: float = 0.5
+    seed: int = 0
+
+
+class LocalEnvironment:
+    """Holds the current student, and evaluates what plans make of it.
+
+    Attributes:
+        advance_seconds: how long a student is distilled between pruning steps.
+        guide: the network that teaches: the best of the teacher and the students so far.
+        teacher_accuracy: the teacher's accuracy on the validation split.
+    """
+
+    def __init__(
+        self, teacher: Graph, channels: Channels, *, task: TaskData, meter: Meter, settings: LocalSettings
+    ) -> None:
+        self._teacher, self._channels = teacher, channels
+        self._task, self._meter, self._settings = task, meter, settings
+        self._compute = evaluation_compute()
+        self._timer = StageTimer()
+        self._measured: dict[str, Metrics] = {}
+        self._advanced: dict[str, Graph] = {}
+        self._current, self._plan = teacher, Plan()
+        self.advance_seconds = DEFAULT_ADVANCE_S
+        self.guide = to_torch(teacher)
+        self.teacher_accuracy = self.accuracy_of(self.guide)
+        self._guide_accuracy = self.teacher_accuracy
+        self._scores = self._score(self.guide)
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Wall time so far, by stage."""
+        return self._timer.seconds
+
+    @property
+    def measurements(self) -> int:
+        """Number of students whose latency was measured."""
+        return len(self._measured)
+
+    def scores(self) -> Mapping[str, tuple[float, ...]]:
+        """Score the current student's channels (RL-Pruner, eq. 24); -inf for those already cut."""
+        return self._scores
+
+    def cheap_metrics(self, plan: Plan) -> Metrics:
+        """Give everything about a plan but its accuracy.
+
+        Raises:
+            MeasureError: the student cannot be measured.
+        """
+        return self._metrics(slim(self._current, plan, channels=self._channels), plan)
+
+    def evaluate(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
+        """Measure the student a plan makes; take its accuracy after recalibration if that is worth the time."""
+        before = self._timer.seconds
+        with self._timer.stage("slim"):
+            student = slim(self._current, plan, channels=self._channels)
+        try:
+            metrics = dict(self._metrics(student, plan))
+        except MeasureError as error:
+            return self._evaluation({}, before, failure=str(error))
+        if worth_training(metrics):
+            with self._timer.stage("recover"):
+                module = to_torch(student)
+                self.recalibrate(module)
+            metrics["accuracy"] = self.accuracy_of(module)
+        return self._evaluation(metrics, before)
+
+    def advance(self, plan: Plan) -> Evaluation:
+        """Cut the current student, distil it, and go on from there.
+
+        The better of teacher and students so far teaches the next one (RL-Pruner, section 4.1).
+        """
+        before = self._timer.seconds
+        with self._timer.stage("slim"):
+            student = slim(self._current, plan, channels=self._channels)
+        module = to_torch(student)
+        with self._timer.stage("recover"):
+            self.recalibrate(module)
+        with self._timer.stage("distil"):
+            report = self._distil(module)
+        self._current = embed(self._current, plan, from_torch(module), channels=self._channels)
+        self._plan = plan
+        self._advanced[plan.to_json()] = self._current
+        self._scores = self._score(module)
+        if report.accuracy > self._guide_accuracy:
+            self.guide, self._guide_accuracy = module, report.accuracy
+        try:
+            metrics = {**self._metrics(student, plan), "accuracy": report.accuracy}
+        except MeasureError as error:
+            return self._evaluation({}, before, failure=str(error))
+        return self._evaluation(metrics, before)
+
+    def student(self, plan: Plan) -> Graph:
+        """Give the student of a plan with the best weights known for it: those it was distilled to, if it was."""
+        source = self._advanced.get(plan.to_json(), self._current)
+        return slim(source, plan, channels=self._channels)
+
+    def _metrics(self, student: Graph, plan: Plan) -> Metrics:
+        # Latency and memory depend on how many channels stay, not on which.
+        key = repr(sorted(plan.widths().items()))
+        if key not in self._measured:
+            with self._timer.stage("measure"):
+                measurement = self._meter.measure(
+                    student, baseline=self._teacher, max_seconds=self._settings.measure_seconds
+                )
+            self._measured[key] = {**analytic_metrics(student, self._teacher), **measurement.metrics()}
+        return self._measured[key]
+
+    def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._timer.seconds.items()}
+        return Evaluation(
+            metrics=metrics,
+            teacher_accuracy=self.teacher_accuracy,
+            failure=failure,
+            seconds={name: seconds for name, seconds in spent.items() if seconds > 0},
+        )
+
+    def accuracy_of(self, module: GraphModule) -> float:
+        """Take a network's accuracy on the validation split."""
+        with self._timer.stage("accuracy"):
+            return accuracy(module, self._task.validation, self._task.normalization, compute=self._compute)
+
+    def recalibrate(self, module: GraphModule) -> None:
+        """Give a cut network's batch norms the statistics of what now flows through them."""
+        batches = calibration_batches(
+            self._task.training,
+            self._task.normalization,
+            generator=np.random.default_rng(self._settings.seed),
+            samples=self._settings.recalibration_images,
+            batch_size=256,
+            device=self._compute.device,
+        )
+        recalibrate(module.to(self._compute.device), batches)
+
+    def _distil(self, module: GraphModule) -> DistilReport:
+        generator = torch.Generator().manual_seed(self._settings.seed + len(self._advanced))
+        settings = DistilSettings(seconds=self.advance_seconds, checks=2)
+        return distil(module, self.guide, self._task, settings=settings, generator=generator)
+
+    def _score(self, module: GraphModule) -> dict[str, tuple[float, ...]]:
+        kept = kept_channels(self._channels, self._plan)
+        ties = [replace(tie, channels=tie.channels[kept[tie.channels]]) for tie in self._channels.ties]
+        batches = calibration_batches(
+            self._task.training,
+            self._task.normalization,
+            generator=np.random.default_rng(self._settings.seed + 1),
+            samples=self._settings.scoring_images,
+        )
+        with self._timer.stage("score"):
+            scores = taylor_scores(module, ties, self._channels.count, batches)
+        scores[~kept] = -np.inf
+        return {
+            group.name: tuple(float(score) for score in scores[self._channels.members_of(index)])
+            for index, group in enumerate(self._channels.groups)
+        }
+
+
+def analytic_metrics(student: Graph, teacher: Graph) -> dict[str, float]:
+    """Count parameters and multiply-accumulates, absolute and relative to the teacher."""
+    return {
+        "params": float(params(student)),
+        "params_ratio": params(student) / params(teacher),
+        "macs": float(macs(student)),
+        "macs_ratio": macs(student) / macs(teacher),
+    }

@@ -1,0 +1,86 @@
+"""How a time budget is shared: what the search may try, how long students are distilled, what is kept back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from deploycompress.search.rl_pruner import RlPrunerSettings, scale_to
+
+DEFAULT_BUDGET_S = 900.0
+
+# Shares of the time that is left once the teacher is measured; the winner's training gets the rest.
+SEARCH_SHARE = 0.4
+ADVANCE_SHARE = 0.3  # of the search: distillation between pruning steps
+RESERVE_SHARE = 0.04
+LEAST_RESERVE_S = 8.0
+STEP_S = 120.0  # a pruning step shorter than this learns little and distils less
+MOST_STEPS = 75  # RL-Pruner's own number
+ROOM_FOR_ERROR = 0.85  # evaluations later in a search are not always as cheap as the first
+
+
+class Stopwatch:
+    """Says how much of a budget is left, by a clock that never jumps."""
+
+    def __init__(self, budget_s: float | None) -> None:
+        self._started = time.monotonic()
+        self.budget_s = budget_s
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return time.monotonic() - self._started
+
+    @property
+    def reserve_s(self) -> float:
+        """Seconds kept back for verification, final measurement and writing."""
+        return 0.0 if self.budget_s is None else max(LEAST_RESERVE_S, RESERVE_SHARE * self.budget_s)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left for search and training; none for no limit, never negative."""
+        return None if self.budget_s is None else max(self.budget_s - self.reserve_s - self.elapsed_s, 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchBudget:
+    """What a search may cost.
+
+    Attributes:
+        engine: the engine's settings, scaled.
+        advance_s: seconds of distillation after each pruning step.
+        seconds: when the search stops whatever it has; none for no limit.
+    """
+
+    engine: RlPrunerSettings
+    advance_s: float
+    seconds: float | None
+
+
+def plan_search(
+    left_s: float | None, *, evaluation_s: float, sparsity: float, evaluations: int | None, settings: RlPrunerSettings
+) -> SearchBudget:
+    """Scale RL-Pruner so that search and the winner's training fit the time that is left.
+
+    Args:
+        left_s: seconds for both; none for no limit.
+        evaluation_s: seconds that one evaluation took.
+        sparsity: share of channels the whole search is to remove.
+        evaluations: most evaluations; none for no limit.
+        settings: the engine as it would run with all the time in the world.
+    """
+    if left_s is None:
+        steps = min(settings.steps, max(1, (evaluations or settings.evaluations) // 20))
+        engine = _scaled(settings, steps, sparsity, evaluations)
+        return SearchBudget(engine=engine, advance_s=STEP_S * ADVANCE_SHARE, seconds=None)
+    seconds = SEARCH_SHARE * left_s
+    steps = max(1, min(settings.steps, round(seconds / STEP_S)))
+    affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + steps
+    most = min(affordable, evaluations) if evaluations else affordable
+    engine = _scaled(settings, steps, sparsity, max(most, 2))
+    return SearchBudget(engine=engine, advance_s=ADVANCE_SHARE * seconds / engine.steps, seconds=seconds)
+
+
+def _scaled(settings: RlPrunerSettings, steps: int, sparsity: float, evaluations: int | None) -> RlPrunerSettings:
+    whole = replace(settings, steps=steps, step_sparsity=min(max(sparsity / steps, 1e-3), 1.0))
+    return whole if evaluations is None else scale_to(whole, evaluations)

@@ -1,0 +1,150 @@
+"""Builds the content of result.json from records; every number says where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deploycompress.graph import Graph
+from deploycompress.measure.measurement import Measurement
+from deploycompress.measure.static import macs, params, weights_bytes
+from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
+from deploycompress.pipeline.search import NOISE_MARGIN, Found
+from deploycompress.pipeline.ship import Parity
+from deploycompress.train.distil_settings import DistilReport
+
+Document = dict[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Everything a finished run has to tell.
+
+    Attributes:
+        shipped: the graph that ships.
+        model: its bytes.
+        teacher_measurement: of the captured teacher, alone with itself.
+        measurement: of the shipped bytes beside the teacher.
+        accuracy: of `teacher` and `student`, in ONNX Runtime, on the split named.
+        split: `test` or `validation`.
+        validation_accuracy: the teacher's, on the split that rewards saw.
+        rows: constraints as judged.
+        parity: proofs of equality.
+        found: what the search settled on.
+        training: of the winner.
+        seconds: wall time by stage.
+    """
+
+    shipped: Graph
+    model: bytes
+    teacher_measurement: Measurement
+    measurement: Measurement
+    accuracy: Mapping[str, float]
+    split: str
+    validation_accuracy: float
+    rows: list[dict[str, object]]
+    parity: Parity
+    found: Found
+    training: DistilReport
+    seconds: Mapping[str, float]
+
+
+def build_document(job: Job, outcome: Outcome) -> Document:
+    """Lay a run out as result.json has it."""
+    paired = outcome.measurement
+    teacher = _network(job.teacher, outcome.teacher_measurement, outcome.accuracy["teacher"])
+    student = _network(outcome.shipped, paired, outcome.accuracy["student"])
+    ratio = paired.ratio_interval()
+    return {
+        "schema": SCHEMA,
+        "profile": job.profile.name,
+        "machine": {**asdict(paired.conditions.machine), "onnxruntime": paired.conditions.onnxruntime},
+        "evidence": str(paired.evidence),
+        "seed": job.seed,
+        "teacher": teacher,
+        "student": student,
+        "ratio": {
+            "latency": paired.ratio,
+            "latency_interval": [ratio.low, ratio.high],
+            "params": student["params"] / teacher["params"],
+            "macs": student["macs"] / teacher["macs"],
+        },
+        "constraints": outcome.rows,
+        "parity": {
+            "oracle_max_abs_diff": outcome.parity.oracle.max_abs,
+            "torch_vs_ort_max_abs_diff": outcome.parity.torch_vs_ort.max_abs,
+        },
+        "search": _search(job, outcome),
+        "training": _training(outcome),
+        "data": _data(job, outcome),
+        "plan": {name: list(kept) for name, kept in sorted(outcome.found.plan.keep.items())},
+        "frozen": {group.name: group.why for group in job.channels.groups if group.frozen},
+        "artifacts": {
+            MODEL_FILE: describe_artifact(
+                outcome.model, opset=outcome.shipped.opset, ir_version=outcome.shipped.ir_version
+            )
+        },
+    }
+
+
+def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Document:
+    return {
+        "accuracy": accuracy,
+        "latency_ms": {
+            "p50": measurement.median_ms,
+            "p90": measurement.percentile_ms(90),
+            "n": len(measurement.samples_ns),
+            "p50_interval": [measurement.latency_interval_ms(50).low, measurement.latency_interval_ms(50).high],
+            "evidence": str(measurement.evidence),
+        },
+        "params": params(graph),
+        "macs": macs(graph),
+        "weights_bytes": weights_bytes(graph),
+        "activation_peak_bytes": measurement.activation_peak_bytes,
+        "peak_rss_bytes": measurement.peak_rss_bytes,
+    }
+
+
+def _search(job: Job, outcome: Outcome) -> Document:
+    found = outcome.found
+    return {
+        "engine": "rl-pruner",
+        "winner": found.by,
+        "reason": found.reason,
+        "evaluations": found.evaluations,
+        "measurements": found.measurements,
+        "seconds": found.seconds,
+        "evaluations_per_minute": 60 * found.evaluations / found.seconds,
+        "seconds_by_stage": dict(outcome.seconds),
+        "scaled": {name: {"own": own, "scaled": scaled} for name, (own, scaled) in found.scaled.items()},
+        "probed_sparsity": found.sparsity,
+        "noise_margin": NOISE_MARGIN,
+        "channel_quantum": job.profile.channels.quantum,
+    }
+
+
+def _training(outcome: Outcome) -> Document:
+    report = outcome.training
+    return {
+        "validation_accuracy": report.accuracy,
+        "steps": report.steps,
+        "images_seen": report.images_seen,
+        "seconds": report.seconds,
+        "stopped": str(report.stopped),
+        "compute": report.compute,
+    }
+
+
+def _data(job: Job, outcome: Outcome) -> Document:
+    return {
+        "accuracy_split": outcome.split,
+        "teacher_validation_accuracy": outcome.validation_accuracy,
+        "normalization": job.task.normalization.describe(),
+        "training": job.task.training.source,
+        "training_images": len(job.task.training),
+        "validation_images": len(job.task.validation),
+        "test": None if job.test is None else job.test.source,
+        "test_images": None if job.test is None else len(job.test),
+    }

@@ -1,0 +1,123 @@
+"""From the winner's graph to bytes that may leave: folded, proven equal to what was trained, measured as shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx
+import torch
+
+from deploycompress.channels.records import Channels
+from deploycompress.constraint import ANALYTIC_METRICS, Constraint
+from deploycompress.errors import VerificationError
+from deploycompress.evaluation import Evidence
+from deploycompress.graph import Graph
+from deploycompress.measure.measurement import Measurement
+from deploycompress.measure.meter import Meter
+from deploycompress.measure.predict import predict
+from deploycompress.network.module import GraphModule, from_torch
+from deploycompress.plan import Plan
+from deploycompress.surgery.fold import fold_batch_norm
+from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
+from deploycompress.train.dataset import Dataset
+from deploycompress.train.normalize import Normalization, normalize_numpy
+
+ORACLE_TOLERANCE = 1e-4
+PARITY_TOLERANCE = 1e-3
+BATCH = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """How far the shipped graph is from what it must equal.
+
+    Attributes:
+        oracle: the slim graph against the masked teacher.
+        torch_vs_ort: the trained module in torch against the shipped bytes in ONNX Runtime.
+    """
+
+    oracle: Difference
+    torch_vs_ort: Difference
+
+
+def finish(module: GraphModule) -> Graph:
+    """Write trained weights back and fold batch norm."""
+    return fold_batch_norm(from_torch(module))
+
+
+def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, channels: Channels, seed: int) -> Parity:
+    """Prove a graph before it ships.
+
+    Raises:
+        VerificationError: ONNX's checker refuses it, or a difference is beyond its tolerance. This is never the
+            user's doing.
+    """
+    try:
+        onnx.checker.check_model(shipped.to_onnx(), full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise VerificationError(f"The slim graph is no valid ONNX model: {error}") from error
+    inputs = random_inputs(shipped, seed=seed)
+    with torch.inference_mode():
+        answers = module.cpu().eval()(*(torch.from_numpy(array) for array in inputs.values()))
+    outputs = [answer.numpy() for answer in (answers if isinstance(answers, tuple) else (answers,))]
+    parity = Parity(
+        oracle=check_plan(teacher, plan, channels=channels, seed=seed),
+        torch_vs_ort=compare_outputs(run_graph(shipped, inputs), outputs),
+    )
+    for name, difference, most in (
+        ("the masked teacher", parity.oracle, ORACLE_TOLERANCE),
+        ("the trained network", parity.torch_vs_ort, PARITY_TOLERANCE),
+    ):
+        if not difference.relative <= most:
+            raise VerificationError(
+                f"The slim graph differs from {name} by {difference.relative:.2e} relative; at most {most:.0e} is "
+                "right. Please report this with the model."
+            )
+    return parity
+
+
+def measure_shipped(model: bytes, teacher: Graph, meter: Meter) -> Measurement:
+    """Measure the very bytes that ship beside the teacher, thoroughly, memory included."""
+    found = meter.measure(model, baseline=teacher)
+    return replace(found, peak_rss_bytes=meter.peak_rss_bytes(model))
+
+
+def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> float:
+    """Classify every image with ONNX Runtime; answers that are not finite count as wrong."""
+    batches = (
+        normalize_numpy(data.images[start : start + BATCH], normalization) for start in range(0, len(data), BATCH)
+    )
+    right = 0
+    for start, logits in zip(range(0, len(data), BATCH), predict(model, batches), strict=True):
+        is_sound = np.isfinite(logits).all(axis=1)
+        right += int(((logits.argmax(axis=1) == data.labels[start : start + BATCH]) & is_sound).sum())
+    return right / len(data)
+
+
+def judge(
+    constraints: Sequence[Constraint], metrics: Mapping[str, float], measurement: Measurement
+) -> list[dict[str, object]]:
+    """Hold metrics against constraints: one row of result.json each."""
+    return [
+        {
+            "expression": row.expression,
+            "value": row.value(metrics),
+            "max": row.bound,
+            "ok": row.is_met(metrics),
+            "evidence": str(_evidence(row, measurement)),
+        }
+        for row in constraints
+    ]
+
+
+def _evidence(row: Constraint, measurement: Measurement) -> Evidence:
+    """Give the weakest evidence among a row's metrics."""
+    if row.metrics <= ANALYTIC_METRICS:
+        return Evidence.ANALYTIC
+    if row.metrics <= {"accuracy"}:
+        return Evidence.MEASURED
+    if "activation_peak_mib" in row.metrics and measurement.activation_evidence is Evidence.ANALYTIC:
+        return Evidence.ANALYTIC
+    return measurement.evidence
