@@ -108,7 +108,8 @@ class Runtime(_Table):
     """How ONNX Runtime is set up on the device.
 
     Attributes:
-        providers: execution providers, preferred first; the first must run the network's arithmetic.
+        providers: execution providers, preferred first; the processor runs convolutions and matrix products only
+            where its own provider comes first.
         threads: threads inside one operator.
         graph_optimization: how far ONNX Runtime rewrites the graph.
         max_opset: newest ONNX operator set the device's runtime loads.
@@ -194,7 +195,8 @@ class Channels(_Table):
     """What the device's kernels make of channel counts.
 
     Attributes:
-        quantum: widths that are no multiple of it cost as much as the next multiple, or more.
+        quantum: widths at multiples of it make the best use of the kernels; most widths between cost as much as the
+            next multiple, or more.
     """
 
     quantum: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from deploycompress.channels.records import Channels
-from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.stages import StageTimer
 from deploycompress.graph import Graph
+from deploycompress.measure.failure import FailedMeasurementError
 from deploycompress.measure.meter import Meter
 from deploycompress.measure.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
@@ -27,6 +26,7 @@ from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import evaluation_compute
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilReport, DistilSettings, TaskData
+from deploycompress.train.generator import make_generator
 from deploycompress.train.importance import calibration_batches, taylor_scores
 from deploycompress.train.recalibrate import recalibrate
 
@@ -56,7 +56,7 @@ class LocalEnvironment:
     """Holds the current student, and evaluates what plans make of it.
 
     Attributes:
-        advance_seconds: how long a student is distilled between pruning steps.
+        advance_settings: how a student is distilled between pruning steps.
         guide: the network that teaches: the best of the teacher and the students so far.
         teacher_accuracy: the teacher's accuracy on the validation split.
     """
@@ -71,7 +71,7 @@ class LocalEnvironment:
         self._measured: dict[str, Metrics] = {}
         self._advanced: dict[str, Graph] = {}
         self._current, self._plan = teacher, Plan()
-        self.advance_seconds = DEFAULT_ADVANCE_S
+        self.advance_settings = DistilSettings(seconds=DEFAULT_ADVANCE_S)
         self.guide = to_torch(teacher)
         self.teacher_accuracy = self.accuracy_of(self.guide)
         self._guide_accuracy = self.teacher_accuracy
@@ -106,7 +106,7 @@ class LocalEnvironment:
             student = slim(self._current, plan, channels=self._channels)
         try:
             metrics = dict(self._metrics(student, plan))
-        except MeasureError as error:
+        except FailedMeasurementError as error:
             return self._evaluation({}, before, failure=str(error))
         if worth_training(metrics):
             with self._timer.stage("recover"):
@@ -136,7 +136,7 @@ class LocalEnvironment:
             self.guide, self._guide_accuracy = module, report.accuracy
         try:
             metrics = {**self._metrics(student, plan), "accuracy": report.accuracy}
-        except MeasureError as error:
+        except FailedMeasurementError as error:
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
 
@@ -183,9 +183,8 @@ class LocalEnvironment:
         recalibrate(module.to(self._compute.device), batches)
 
     def _distil(self, module: GraphModule) -> DistilReport:
-        generator = torch.Generator().manual_seed(self._settings.seed + len(self._advanced))
-        settings = DistilSettings(seconds=self.advance_seconds, checks=2)
-        return distil(module, self.guide, self._task, settings=settings, generator=generator)
+        generator = make_generator(self._settings.seed + len(self._advanced))
+        return distil(module, self.guide, self._task, settings=self.advance_settings, generator=generator)
 
     def _score(self, module: GraphModule) -> dict[str, tuple[float, ...]]:
         kept = kept_channels(self._channels, self._plan)

@@ -6,12 +6,14 @@ import time
 from dataclasses import dataclass, replace
 
 from deploycompress.search.rl_pruner import RlPrunerSettings, scale_to
+from deploycompress.train.distil_settings import DistilSettings
 
 DEFAULT_BUDGET_S = 900.0
 
 # Shares of the time that is left once the teacher is measured; the winner's training gets the rest.
 SEARCH_SHARE = 0.4
 ADVANCE_SHARE = 0.3  # of the search: distillation between pruning steps
+ADVANCE_CHECKS = 2
 RESERVE_SHARE = 0.04
 LEAST_RESERVE_S = 8.0
 STEP_S = 120.0  # a pruning step shorter than this learns little and distils less
@@ -48,17 +50,23 @@ class SearchBudget:
 
     Attributes:
         engine: the engine's settings, scaled.
-        advance_s: seconds of distillation after each pruning step.
+        advance: distillation after each pruning step.
         seconds: when the search stops whatever it has; none for no limit.
     """
 
     engine: RlPrunerSettings
-    advance_s: float
+    advance: DistilSettings
     seconds: float | None
 
 
 def plan_search(
-    left_s: float | None, *, evaluation_s: float, sparsity: float, evaluations: int | None, settings: RlPrunerSettings
+    left_s: float | None,
+    *,
+    evaluation_s: float,
+    sparsity: float,
+    evaluations: int | None,
+    epochs: int | None,
+    settings: RlPrunerSettings,
 ) -> SearchBudget:
     """Scale RL-Pruner so that search and the winner's training fit the time that is left.
 
@@ -67,18 +75,21 @@ def plan_search(
         evaluation_s: seconds that one evaluation took.
         sparsity: share of channels the whole search is to remove.
         evaluations: most evaluations; none for no limit.
+        epochs: rounds of the winner's training; without a time limit, students in between get a share of that.
         settings: the engine as it would run with all the time in the world.
     """
     if left_s is None:
         steps = min(settings.steps, max(1, (evaluations or settings.evaluations) // 20))
         engine = _scaled(settings, steps, sparsity, evaluations)
-        return SearchBudget(engine=engine, advance_s=STEP_S * ADVANCE_SHARE, seconds=None)
+        between = DistilSettings(epochs=ADVANCE_SHARE * (epochs or 1) / engine.steps, checks=ADVANCE_CHECKS)
+        return SearchBudget(engine=engine, advance=between, seconds=None)
     seconds = SEARCH_SHARE * left_s
     steps = max(1, min(settings.steps, round(seconds / STEP_S)))
-    affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + steps
+    affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + 1
     most = min(affordable, evaluations) if evaluations else affordable
     engine = _scaled(settings, steps, sparsity, max(most, 2))
-    return SearchBudget(engine=engine, advance_s=ADVANCE_SHARE * seconds / engine.steps, seconds=seconds)
+    between = DistilSettings(seconds=ADVANCE_SHARE * seconds / engine.steps, checks=ADVANCE_CHECKS)
+    return SearchBudget(engine=engine, advance=between, seconds=seconds)
 
 
 def _scaled(settings: RlPrunerSettings, steps: int, sparsity: float, evaluations: int | None) -> RlPrunerSettings:

@@ -6,10 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import onnx
-from torch import nn
-
-from deploycompress.capture.capture import capture
+from deploycompress.capture.capture import Source, capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.constraint import parse_constraint
 from deploycompress.errors import UsageError
@@ -33,7 +30,7 @@ from deploycompress.train.accuracy import chance_warning
 
 
 def compress(
-    source: str | os.PathLike[str] | onnx.ModelProto | nn.Module,
+    source: Source,
     *,
     profile: str | os.PathLike[str] | Profile,
     data: str | Sequence[str] | None = None,
@@ -96,7 +93,7 @@ def compress(
     clock = Stopwatch(DEFAULT_BUDGET_S if budget is None and not is_open_ended else budget)
     with listener.stage("capture the model"):
         teacher = capture(
-            Path(source) if isinstance(source, str | os.PathLike) else source,
+            source,
             input_shape=input_shape,
             arch=arch,
             trust=trust,

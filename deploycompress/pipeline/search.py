@@ -73,9 +73,10 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
         evaluation_s=evaluation_s,
         sparsity=sparsity,
         evaluations=job.evaluations,
+        epochs=job.epochs,
         settings=job.engine,
     )
-    environment.advance_seconds = budget.advance_s
+    environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, budget, rows)
     is_engines = outcome.is_feasible and outcome.plan is not None
     return _found(

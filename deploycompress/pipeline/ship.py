@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
-import torch
 
 from deploycompress.channels.records import Channels
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
@@ -17,6 +16,7 @@ from deploycompress.graph import Graph
 from deploycompress.measure.measurement import Measurement
 from deploycompress.measure.meter import Meter
 from deploycompress.measure.predict import predict
+from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
 from deploycompress.plan import Plan
 from deploycompress.surgery.fold import fold_batch_norm
@@ -59,12 +59,9 @@ def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, c
     except onnx.checker.ValidationError as error:
         raise VerificationError(f"The slim graph is no valid ONNX model: {error}") from error
     inputs = random_inputs(shipped, seed=seed)
-    with torch.inference_mode():
-        answers = module.cpu().eval()(*(torch.from_numpy(array) for array in inputs.values()))
-    outputs = [answer.numpy() for answer in (answers if isinstance(answers, tuple) else (answers,))]
     parity = Parity(
         oracle=check_plan(teacher, plan, channels=channels, seed=seed),
-        torch_vs_ort=compare_outputs(run_graph(shipped, inputs), outputs),
+        torch_vs_ort=compare_outputs(run_graph(shipped, inputs), run_module(module, inputs)),
     )
     for name, difference, most in (
         ("the masked teacher", parity.oracle, ORACLE_TOLERANCE),

@@ -1,0 +1,1 @@
+"""What people read: progress while it runs, the summary when it is done."""

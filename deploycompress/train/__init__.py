@@ -1,0 +1,1 @@
+"""Data, importance, recovery, distillation and accuracy: everything that feeds a network images."""

@@ -1,0 +1,191 @@
+"""`deploycompress compress`: the main job, and the command meant where none is named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import click
+
+from deploycompress.cli.help_text import EXIT_CODES, with_examples
+from deploycompress.cli.preflight import check_request, default_out, describe_request
+from deploycompress.cli.types import ConstraintExpression, Duration, InputShape
+
+
+class CompressOptions(TypedDict):
+    """What click hands over, by parameter name."""
+
+    model: tuple[str, ...]
+    profile: str
+    data: str | None
+    test_data: str | None
+    normalize: str | None
+    constraints: tuple[str, ...]
+    search: str
+    budget: float | None
+    evaluations: int | None
+    epochs: int | None
+    input_shape: tuple[int, ...] | None
+    arch: str | None
+    trust: bool
+    allow: tuple[str, ...]
+    out: Path | None
+    force: bool
+    seed: int
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    dry_run: bool
+
+
+HELP = with_examples(
+    "Shrink MODEL until it meets the profile's constraints; write model.onnx and result.json.",
+    "deploycompress --profile x86 --data ./train model.onnx",
+    "deploycompress --profile x86 --constraint 'latency_ratio <= 0.75' --budget 20m \\\n"
+    "    --arch mymodels:resnet20 --input-shape 1,3,32,32 --data 'train-*.npz' \\\n"
+    "    --test-data test.npz --out slim resnet20.pt",
+    "deploycompress --profile x86 --dry-run --json model.onnx",
+)
+
+ENVIRONMENT = (
+    "Every option can come from the environment, as DEPLOYCOMPRESS_ and its name (DEPLOYCOMPRESS_PROFILE=x86; "
+    "constraints are separated by ';'), except --trust, --allow and --force, which are asked for each time."
+)
+
+
+@click.command(
+    "compress",
+    help=HELP,
+    epilog=f"{ENVIRONMENT}\n\n{EXIT_CODES}",
+    context_settings={"auto_envvar_prefix": "DEPLOYCOMPRESS", "show_default": True},
+)
+@click.argument("model", nargs=-1, metavar="MODEL")
+@click.option("--profile", required=True, metavar="NAME|FILE", help="Target device; see: deploycompress profiles list.")
+@click.option(
+    "--data",
+    metavar="SPEC",
+    help="Training data: a folder of class folders, 'train-*.npz' (quoted), torchvision:NAME:ROOT, digits or "
+    "package.module:factory; with #train or #test where the source has them.",
+)
+@click.option("--test-data", metavar="SPEC", help="Held out: read once, for the final accuracy.")
+@click.option("--normalize", metavar="SPEC", help="imagenet, unit, none or MEAN/STD.  [default: by the kind of data]")
+@click.option(
+    "--constraint",
+    "constraints",
+    type=ConstraintExpression(),
+    multiple=True,
+    help="Replaces the profile's constraints, such as 'latency_ratio <= 0.5'; repeatable.",
+    envvar="DEPLOYCOMPRESS_CONSTRAINT",
+)
+@click.option("--search", default="rl-pruner", metavar="NAME", help="Search engine.")
+@click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
+@click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
+@click.option("--input-shape", type=InputShape(), help="Such as 1,3,32,32, where the file does not say.")
+@click.option(
+    "--arch",
+    metavar="SPEC",
+    help="Network of a state dict: package.module:factory (the current folder is importable) or "
+    "'torchvision:resnet18(num_classes=10)'.",
+)
+@click.option("--trust", is_flag=True, allow_from_autoenv=False, help="Load a file that may run code of its own.")
+@click.option(
+    "--allow",
+    multiple=True,
+    allow_from_autoenv=False,
+    metavar="MODULE:CLASS",
+    help="Let a pickled model use this class; repeatable.",
+)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder for model.onnx and result.json.  [default: MODEL-PROFILE]",
+)
+@click.option("--force", is_flag=True, allow_from_autoenv=False, help="Replace a result that is there already.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Same seed, same plans.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="DEPLOYCOMPRESS_JSON",
+    help="Print result.json, not a summary.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, warnings only.")
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens; show tracebacks of internal errors.")
+@click.option("--dry-run", is_flag=True, help="Check the request, say what would be done, write nothing.")
+def compress_command(**options: Unpack[CompressOptions]) -> int:
+    """Run one compression; exit 0 when all constraints are met, 1 when not."""
+    source = _only_model(options["model"])
+    out = options["out"] or default_out(source, options["profile"])
+    check_request(source, options, out)
+    if options["dry_run"]:
+        return _print_dry_run(source, options, out)
+    return _compress(source, options, out)
+
+
+def _compress(source: Path, options: CompressOptions, out: Path) -> int:
+    from deploycompress.pipeline.run import compress  # brings torch along: not for --help
+    from deploycompress.report.progress import open_progress
+    from deploycompress.report.summary import render_summary
+
+    # Standard output belongs to the result alone, and libraries print to it.
+    with redirect_stdout(sys.stderr), open_progress(sys.stderr, quiet=options["quiet"]) as progress:
+        result = compress(
+            source,
+            profile=options["profile"],
+            data=options["data"],
+            test_data=options["test_data"],
+            normalize=options["normalize"],
+            constraints=options["constraints"] or None,
+            search=options["search"],
+            budget=options["budget"],
+            evaluations=options["evaluations"],
+            epochs=options["epochs"],
+            input_shape=options["input_shape"],
+            arch=options["arch"],
+            trust=options["trust"],
+            allow=options["allow"],
+            out=out,
+            force=options["force"],
+            seed=options["seed"],
+            progress=progress,
+        )
+    click.echo(
+        json.dumps(result.document, indent=2) if options["as_json"] else render_summary(result.document, result.out)
+    )
+    return 0 if result.met else 1
+
+
+def _print_dry_run(source: Path, options: CompressOptions, out: Path) -> int:
+    described = describe_request(source, options, out)
+    if options["as_json"]:
+        click.echo(json.dumps({"dry_run": described}, indent=2))
+    else:
+        width = max(map(len, described))
+        lines = (f"{key.ljust(width)}  {_plain(value)}" for key, value in described.items())
+        click.echo("\n".join(["Dry run: the request is sound so far; nothing was loaded or written.", *lines]))
+    return 0
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "-" if value is None else str(value)
+
+
+def _only_model(words: tuple[str, ...]) -> Path:
+    if len(words) == 1:
+        return Path(words[0])
+    if not words:
+        raise click.UsageError("The model file is missing.", click.get_current_context())
+    hint = " If the shell expanded a pattern given to an option, quote it: --data 'train-*.npz'."
+    raise click.UsageError(
+        f"One model file is expected, got {len(words)}: {' '.join(words[:4])}{' ...' if len(words) > 4 else ''}."
+        + (hint if any(word.endswith(".npz") for word in words) else ""),
+        click.get_current_context(),
+    )

@@ -1,0 +1,85 @@
+"""What can be said of a request before anything heavy is imported: missing files, bad profiles, taken folders."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploycompress.errors import DataError, ModelError
+from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destination
+
+if TYPE_CHECKING:
+    from deploycompress.cli.compress import CompressOptions
+
+COMMANDS = ("compress", "profiles")
+
+
+def default_out(source: Path, profile: str) -> Path:
+    """Name the folder of a result after the model and the profile, in the current folder."""
+    return Path(f"{source.name.split('.')[0] or 'model'}-{Path(profile).stem}")
+
+
+def check_request(source: Path, options: CompressOptions, out: Path) -> None:
+    """Refuse what cannot work, within milliseconds.
+
+    Args:
+        source: model file.
+        options: the command's options; constraints were checked when they were read.
+        out: folder for the result.
+
+    Raises:
+        ModelError: the model file is missing, empty or a folder.
+        ProfileError: the profile cannot be found or understood.
+        DataError: a path or pattern given as data matches nothing.
+        OutputError: the folder holds a result already, or cannot be made.
+    """
+    from deploycompress.profile import load_profile  # pydantic: not for --help
+
+    _check_model(source)
+    load_profile(options["profile"])
+    _check_data("--data", options["data"])
+    _check_data("--test-data", options["test_data"])
+    check_destination(out, force=options["force"])
+
+
+def describe_request(source: Path, options: CompressOptions, out: Path) -> Mapping[str, object]:
+    """List what a run would do, in words that JSON can hold."""
+    limits = list(options["constraints"]) or "those of the profile"
+    return {
+        "model": str(source),
+        "profile": options["profile"],
+        "constraints": limits,
+        "data": options["data"],
+        "test_data": options["test_data"],
+        "search": options["search"],
+        "budget_s": options["budget"],
+        "evaluations": options["evaluations"],
+        "epochs": options["epochs"],
+        "seed": options["seed"],
+        "would_write": [str(out / name) for name in (MODEL_FILE, RESULT_FILE)],
+    }
+
+
+def _check_model(source: Path) -> None:
+    if not source.exists():
+        near = difflib.get_close_matches(str(source), COMMANDS, n=1)
+        hint = f"did you mean the command {near[0]!r}?" if near else "give the path of a model file."
+        raise ModelError(f"There is no model file {str(source)!r}; {hint}")
+    if source.is_dir():
+        raise ModelError(f"{str(source)!r} is a folder; give the path of a model file.")
+    if source.stat().st_size == 0:
+        raise ModelError(f"The model file {str(source)!r} is empty; was it copied or downloaded completely?")
+
+
+def _check_data(option: str, spec: str | None) -> None:
+    """Check what names files; the other forms of a spec are understood further down."""
+    for place in re.split(r"[,\s]+", spec or ""):
+        path = place.split("#")[0]
+        names_files = path.endswith(".npz") or "/" in path or glob.has_magic(path)
+        # Path.glob refuses absolute patterns, and a name may hold a comma or a space
+        if names_files and ":" not in path and not glob.glob(path) and not Path(spec or "").exists():  # noqa: PTH207
+            raise DataError(f"{option} {spec!r}: no file or folder matches {path!r}; check the path.")

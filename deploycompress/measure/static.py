@@ -1,0 +1,113 @@
+"""What a graph costs by arithmetic alone: parameters, multiply-accumulates, bytes. No clock, no ONNX Runtime."""
+
+from __future__ import annotations
+
+import math
+
+from deploycompress.graph import Graph, Node
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+_SCALED = frozenset(
+    {"BatchNormalization", "InstanceNormalization", "LayerNormalization", "GroupNormalization", "PRelu"}
+)
+_ALIASES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout"})
+_IN_PLACE = frozenset(
+    {
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "Elu",
+        "Sigmoid",
+        "HardSigmoid",
+        "Tanh",
+        "HardSwish",
+        "BatchNormalization",
+        "Softplus",
+    }
+)
+
+
+def params(graph: Graph) -> int:
+    """Count the trained parameters.
+
+    These are the floating-point constants that convolutions and matrix products (weight and bias) and norms and PReLU
+    (scale and bias) read, and a constant added to a matrix product, which is how a bias looks there. Running means and
+    variances are statistics, not parameters. A constant that several nodes share counts once.
+    """
+    producers = graph.producers()
+    trained = {name for node in graph.nodes for name in _trained_inputs(node, producers)}
+    weights = (graph.weights[name] for name in trained if name in graph.weights)
+    return sum(int(array.size) for array in weights if array.dtype.kind == "f" or "float" in array.dtype.name)
+
+
+def macs(graph: Graph) -> int:
+    """Count the multiply-accumulate operations of convolutions and matrix products for one sample."""
+    return sum(_node_macs(graph, node) for node in graph.nodes if node.is_standard and node.op in _WEIGHTED)
+
+
+def weights_bytes(graph: Graph) -> int:
+    """Sum the bytes of all constants, trained or not."""
+    return sum(int(array.nbytes) for array in graph.weights.values())
+
+
+def activation_peak_bytes(graph: Graph) -> int:
+    """Find the largest sum of tensors that live at once while the nodes run in order, for one sample.
+
+    Counted are tensors that nodes compute, outputs of the graph with them; inputs belong to the caller. Activation
+    functions and batch norms write over their input when nobody reads it afterwards, and reshapes share its memory.
+    Scratch space of kernels is not counted. Elements count four bytes: the graph does not know their types.
+    """
+    storage = _storage(graph)
+    last_use = {storage[port.name]: len(graph.nodes) for port in graph.outputs if port.name in storage}
+    for position, node in reversed(list(enumerate(graph.nodes))):
+        for name in (*node.inputs, *node.outputs):
+            if name in storage:
+                last_use.setdefault(storage[name], position)
+    sizes: dict[str, int] = {}
+    for name, buffer in storage.items():
+        sizes[buffer] = max(sizes.get(buffer, 0), 4 * math.prod(graph.shape_of(name)))
+    live: set[str] = set()
+    peak = 0
+    for position, node in enumerate(graph.nodes):
+        live.update(storage[name] for name in node.outputs if name in storage)
+        peak = max(peak, sum(sizes[buffer] for buffer in live))
+        live = {buffer for buffer in live if last_use[buffer] > position}
+    return peak
+
+
+def _storage(graph: Graph) -> dict[str, str]:
+    """Map each computed tensor to the first tensor that held its memory."""
+    readers = graph.readers()
+    outputs = {port.name for port in graph.outputs}
+    storage: dict[str, str] = {}
+    for node in graph.nodes:
+        source = node.input(0)
+        sole_reader = len(readers.get(source, ())) == 1 and source not in outputs
+        shares = source in storage and (node.op in _ALIASES or (node.op in _IN_PLACE and sole_reader))
+        for name in filter(None, node.outputs):
+            storage[name] = storage[source] if shares else name
+    return storage
+
+
+def _trained_inputs(node: Node, producers: dict[str, Node]) -> tuple[str, ...]:
+    if not node.is_standard:
+        return ()
+    if node.op in _WEIGHTED:
+        return node.inputs
+    if node.op in _SCALED:
+        return node.inputs[1:3]
+    if node.op == "Add" and any(producers[name].op == "MatMul" for name in node.inputs if name in producers):
+        return node.inputs
+    return ()
+
+
+def _node_macs(graph: Graph, node: Node) -> int:
+    first, second = graph.shape_of(node.inputs[0]), graph.shape_of(node.inputs[1])
+    output = math.prod(graph.shape_of(node.outputs[0]))
+    if node.op == "Conv":
+        return output * math.prod(second[1:])
+    if node.op == "ConvTranspose":
+        return math.prod(first) * math.prod(second[1:])
+    if node.op == "Gemm":
+        return output * first[0 if node.attributes.get("transA", 0) else 1]
+    return output * first[-1]

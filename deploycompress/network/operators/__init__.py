@@ -1,0 +1,30 @@
+"""The table of every ONNX operator that can be trained; what is not in it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploycompress.network.operator import Operator
+from deploycompress.network.operators.activation import ACTIVATION
+from deploycompress.network.operators.arithmetic import ARITHMETIC
+from deploycompress.network.operators.convolution import CONVOLUTION
+from deploycompress.network.operators.linear import LINEAR
+from deploycompress.network.operators.normalization import NORMALIZATION
+from deploycompress.network.operators.pooling import POOLING
+from deploycompress.network.operators.reduction import REDUCTION
+from deploycompress.network.operators.resize import RESIZE
+from deploycompress.network.operators.selection import SELECTION
+from deploycompress.network.operators.shape import SHAPE
+
+OPERATORS: Mapping[str, Operator] = {
+    **CONVOLUTION,
+    **NORMALIZATION,
+    **ACTIVATION,
+    **ARITHMETIC,
+    **LINEAR,
+    **POOLING,
+    **REDUCTION,
+    **RESIZE,
+    **SELECTION,
+    **SHAPE,
+}

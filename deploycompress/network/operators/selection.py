@@ -1,0 +1,112 @@
+"""Operators that pick, join or surround parts of tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deploycompress.network.operator import Kernel, NodeContext, Operator
+from deploycompress.network.operators.windows import torch_pads
+
+
+def _concat(context: NodeContext) -> Kernel:
+    axis = context.axis(int(context.attribute("axis", 0)), context.rank())
+    return lambda *tensors: torch.cat(tensors, dim=axis)
+
+
+def _split(context: NodeContext) -> Kernel:
+    axis = context.axis(int(context.attribute("axis", 0)), context.rank())
+    total, parts = context.shape(0)[axis], len(context.node.outputs)
+    sizes = context.constant_ints(1) or context.ints("split", ())
+    if not sizes:
+        chunk = -(-total // parts)
+        sizes = (*[chunk] * (parts - 1), total - chunk * (parts - 1))
+    if context.attribute("num_outputs", parts) != parts or len(sizes) != parts or min(sizes) < 0:
+        raise context.refuse(f"splits {total} into {sizes} but has {parts} outputs")
+    return lambda x: torch.split(x, list(sizes), dim=axis)
+
+
+def _slice(context: NodeContext) -> Kernel:
+    rank = context.rank()
+    starts, ends = context.constant_ints(1) or (), context.constant_ints(2) or ()
+    axes = context.constant_ints(3) or tuple(range(len(starts)))
+    steps = context.constant_ints(4) or (1,) * len(starts)
+    cuts = [slice(None)] * rank
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        cuts[context.axis(axis, rank)] = slice(start, end, step)
+    if all(cut.step is None or cut.step > 0 for cut in cuts):
+        index = tuple(cuts)
+        return lambda x: x[index]
+
+    def run_backwards(x: Tensor) -> Tensor:
+        for axis, cut in enumerate(cuts):
+            chosen = range(*cut.indices(x.shape[axis]))
+            x = x.index_select(axis, torch.tensor(chosen, dtype=torch.int64, device=x.device))
+        return x
+
+    return run_backwards
+
+
+def _gather(context: NodeContext) -> Kernel:
+    axis = context.axis(int(context.attribute("axis", 0)), context.rank())
+    single = context.scalar(1)
+    if single is not None:
+        position = int(single)
+        return lambda x, _indices: x.select(axis, position)
+
+    def run(x: Tensor, indices: Tensor) -> Tensor:
+        from_front = torch.where(indices < 0, indices + x.shape[axis], indices)
+        picked = x.index_select(axis, from_front.reshape(-1))
+        return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+    return run
+
+
+def _pad(context: NodeContext) -> Kernel:
+    rank, mode = context.rank(), context.text("mode", "constant")
+    pads = context.constant_ints(1) or ()
+    axes = context.constant_ints(3) or tuple(range(rank))
+    pairs = [(0, 0)] * rank
+    for position, axis in enumerate(axes):
+        pairs[context.axis(axis, rank)] = (pads[position], pads[position + len(axes)])
+    if mode == "constant":
+        fill = context.constant(2)
+        value = 0 if fill is None else fill.item()
+        torch_order = torch_pads(pairs)
+        return lambda x: F.pad(x, torch_order, value=value)
+    chosen = {axis: _padded_positions(context, axis, pair, mode) for axis, pair in enumerate(pairs) if any(pair)}
+
+    def run(x: Tensor) -> Tensor:
+        for axis, positions in chosen.items():
+            x = x.index_select(axis, torch.tensor(positions, device=x.device))
+        return x
+
+    return run
+
+
+def _padded_positions(context: NodeContext, axis: int, pair: tuple[int, int], mode: str) -> list[int]:
+    """List where each element of a padded axis comes from."""
+    size = context.shape(0)[axis]
+    before, after = pair
+    if min(pair) < 0:
+        raise context.refuse(f"cuts by negative pads {pair} in mode {mode!r}")
+    if axis == 0 and context.graph.shape_of(context.node.inputs[0])[0] == 1:
+        raise context.refuse(f"pads the batch axis in mode {mode!r}")
+    positions = range(-before, size + after)
+    if mode == "edge":
+        return [min(max(position, 0), size - 1) for position in positions]
+    if mode == "wrap":
+        return [position % size for position in positions]
+    if mode == "reflect" and size > max(pair):
+        return [size - 1 - abs(size - 1 - abs(position)) for position in positions]
+    raise context.refuse(f"pads an axis of size {size} by {pair} in mode {mode!r}")
+
+
+SELECTION = {
+    "Concat": Operator(build=_concat, known=13, attributes=frozenset({"axis"})),
+    "Split": Operator(build=_split, known=18, attributes=frozenset({"axis", "num_outputs", "split"}), static=(1,)),
+    "Slice": Operator(build=_slice, known=13, static=(1, 2, 3, 4)),
+    "Gather": Operator(build=_gather, known=13, attributes=frozenset({"axis"})),
+    "Pad": Operator(build=_pad, known=25, attributes=frozenset({"mode"}), static=(1, 2, 3)),
+}

@@ -1,0 +1,131 @@
+"""What goes into distillation and what comes out, as records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from deploycompress.errors import UsageError
+from deploycompress.train.compute import Compute
+from deploycompress.train.dataset import Dataset
+from deploycompress.train.losses import LossSettings
+from deploycompress.train.normalize import Normalization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskData:
+    """What a network is trained and judged on.
+
+    Attributes:
+        training: images to learn from.
+        validation: images to be judged on, disjoint from the others.
+        normalization: how teacher and student want their pixels.
+    """
+
+    training: Dataset
+    validation: Dataset
+    normalization: Normalization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilSettings:
+    """How to distil. With several limits the first one reached counts; one at least is needed, or a deadline.
+
+    Attributes:
+        steps: number of weight updates.
+        epochs: rounds through the training data.
+        seconds: wall time, checks included; the number of steps is fitted to it.
+        batch_size: images per step.
+        peak_rate: highest learning rate of the one-cycle schedule.
+        warm_up: share of the run in which the rate goes up.
+        momentum: of Nesterov's method.
+        weight_decay: on weights of two axes or more; biases and norms are left free.
+        loss: what is made small. 0.9 of the teacher at T = 4 was the best found for recovering ResNet-56 on
+            CIFAR-10.
+        checks: how often the validation accuracy is taken, the end included; fewer when time is short.
+        augments: whether images are shifted and, in colour, mirrored.
+        compiles: whether the student runs through `torch.compile`, which takes tens of seconds first.
+        compute: where and in which arithmetic; `None` takes what the machine does best.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    seconds: float | None = None
+    batch_size: int = 128
+    peak_rate: float = 0.02
+    warm_up: float = 0.2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    loss: LossSettings = field(default_factory=lambda: LossSettings(tau=0.9))
+    checks: int = 10
+    augments: bool = True
+    compiles: bool = False
+    compute: Compute | None = None
+
+    def __post_init__(self) -> None:
+        positive = ("steps", "epochs", "seconds", "batch_size", "peak_rate", "checks")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"The distillation setting {name} is {value}; expected a positive number.")
+        for name in ("warm_up", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
+        if not self.weight_decay >= 0:
+            raise UsageError(f"The weight decay is {self.weight_decay}; expected zero or more.")
+
+
+class StopReason(StrEnum):
+    """Why distillation ended."""
+
+    FINISHED = "finished"
+    DEADLINE = "deadline"
+    DIVERGED = "diverged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilReport:
+    """What happened.
+
+    Attributes:
+        accuracy: validation accuracy of the weights the student now has, the best seen.
+        best_step: step after which it had them; 0 for those it came with.
+        steps: weight updates done.
+        images_seen: training images, repetitions counted.
+        seconds: wall time.
+        stopped: why.
+        corrections: how often the length was fitted anew because the machine changed speed; with none, the same
+            seed and `steps` give the same weights.
+        compute: where and in which arithmetic.
+    """
+
+    accuracy: float
+    best_step: int
+    steps: int
+    images_seen: int
+    seconds: float
+    stopped: StopReason
+    corrections: int
+    compute: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistilProgress:
+    """Where distillation stands after a step.
+
+    Attributes:
+        step: updates done.
+        end_step: updates planned; may be corrected on the way.
+        rate: learning rate of the step.
+        accuracy: the best validation accuracy so far, `None` before the first check.
+    """
+
+    step: int
+    end_step: int
+    rate: float
+    accuracy: float | None
+
+
+OnStep = Callable[[DistilProgress], None]
+Deadline = Callable[[], float | None]

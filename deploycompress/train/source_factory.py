@@ -1,0 +1,57 @@
+"""Calls a function of the user's own that returns images and labels."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from deploycompress.errors import DataError
+from deploycompress.train.dataset import Dataset, make_dataset
+
+FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+# what the code of others may reasonably fail with; anything else is worth its traceback
+_FAILURES = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
+
+
+def read_factory(place: str) -> Dataset:
+    """Call `package.module:factory` without arguments; the current folder is importable.
+
+    The function returns `(images, labels)`: [N, H, W, C] uint8 or floats, and [N] integers.
+
+    Raises:
+        DataError: it cannot be imported, fails, or returns something else.
+    """
+    module_name, _, name = place.partition(":")
+    try:
+        with _current_folder_importable():
+            factory = getattr(importlib.import_module(module_name), name)
+            made = factory()
+    except _FAILURES as error:
+        raise DataError(
+            f"The data factory {place!r} failed: {type(error).__name__}: {error}; "
+            "it must be importable from the current folder and work without arguments."
+        ) from error
+    if not isinstance(made, tuple | list) or len(made) != 2:
+        raise DataError(f"The data factory {place!r} returned {type(made).__name__}; expected (images, labels).")
+    images, labels = (np.asarray(part) for part in made)
+    return make_dataset(images, labels, source=place)
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)

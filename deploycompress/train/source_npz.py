@@ -1,0 +1,65 @@
+"""Reads NumPy archives with `images` and `labels`; never unpickles."""
+
+from __future__ import annotations
+
+import glob
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from deploycompress.errors import DataError
+from deploycompress.train.dataset import Dataset, make_dataset
+
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def expand_npz(pattern: str) -> list[Path]:
+    """Find the files a path or glob pattern stands for, sorted by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if Path(pattern).exists():
+        return [Path(pattern)]
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207  # the pattern may be absolute
+    if found:
+        return found
+    if glob.has_magic(pattern):
+        raise DataError(f"No file matches {pattern!r}; check the pattern and the folder.")
+    raise DataError(f"The data file {pattern!r} does not exist; check the path.")
+
+
+def read_npz(path: Path) -> Dataset:
+    """Read one archive: `images` [N, H, W, C], `labels` [N] and optionally `class_names` [K].
+
+    Raises:
+        DataError: it cannot be read, lacks an array, or holds pickled objects.
+    """
+    try:
+        with path.open("rb") as file, _archive(file) as archive:
+            missing = [key for key in ("images", "labels") if key not in archive.files]
+            if missing:
+                raise DataError(
+                    f"{path} has no array {missing[0]!r} (it holds {', '.join(archive.files) or 'nothing'}); "
+                    "save it with numpy.savez(path, images=..., labels=...)."
+                )
+            names: NDArray[np.generic] = archive["class_names"] if "class_names" in archive.files else np.array([])
+            return make_dataset(
+                archive["images"], archive["labels"], source=str(path), class_names=[str(name) for name in names.flat]
+            )
+    except _UNREADABLE as error:
+        raise DataError(
+            f"{path} cannot be read as .npz: {error}; save plain arrays with numpy.savez(path, images=..., labels=...)."
+        ) from error
+
+
+def _archive(file: BinaryIO) -> NpzFile:
+    archive = np.load(file, allow_pickle=False)
+    if not isinstance(archive, NpzFile):
+        raise ValueError("it holds one array, not an archive of several")
+    return archive

@@ -1,0 +1,206 @@
+"""Measuring in a real child process: what comes back, and what happens when the child dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+
+from deploycompress.errors import MeasureError, ModelError
+from deploycompress.evaluation import Evidence
+from deploycompress.graph import graph_from_onnx
+from deploycompress.measure import FailedMeasurementError, FailureKind, Meter, measure
+from deploycompress.profile import Profile, load_profile
+from tests.measure.networks import conv_net, endless_net, heavy_weights_net, huge_net
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return load_profile(Path(__file__).parents[2] / "profiles" / "x86.toml")
+
+
+@pytest.fixture(scope="module")
+def meter(profile: Profile) -> Iterator[Meter]:
+    with Meter(profile) as shared:
+        yield shared
+
+
+def hurried(profile: Profile, seconds: float) -> Profile:
+    limits = profile.measure.model_copy(update={"max_seconds": seconds})
+    return profile.model_copy(update={"measure": limits})
+
+
+def with_providers(profile: Profile, *providers: str) -> Profile:
+    return profile.model_copy(update={"runtime": profile.runtime.model_copy(update={"providers": providers})})
+
+
+def test_a_wider_network_is_slower_than_its_baseline(meter: Meter) -> None:
+    found = meter.measure(conv_net(64), baseline=conv_net(16), max_seconds=0)
+    assert found.ratio > 2
+    assert found.ratio_interval().low > 1
+
+
+def test_a_network_is_as_fast_as_itself(meter: Meter) -> None:
+    model = conv_net(48)
+    assert meter.measure(model, baseline=model, max_seconds=0.5).ratio == pytest.approx(1, abs=0.15)
+
+
+def test_student_and_baseline_have_64_samples_in_paired_rounds(meter: Meter) -> None:
+    found = meter.measure(conv_net(), baseline=conv_net(32), max_seconds=0)
+    assert min(len(found.samples_ns), len(found.baseline_samples_ns)) >= 64
+    assert len(found.student_ns) == len(found.baseline_ns) >= 8
+
+
+def test_more_samples_are_taken_when_asked_for(meter: Meter) -> None:
+    assert len(meter.measure(conv_net(), max_seconds=0, min_samples=5000).samples_ns) >= 5000
+
+
+def test_fewer_than_64_samples_are_refused(meter: Meter) -> None:
+    with pytest.raises(MeasureError, match="min_samples is 63"):
+        meter.measure(conv_net(), min_samples=63)
+
+
+def test_every_number_carries_its_conditions(meter: Meter, profile: Profile) -> None:
+    found = meter.measure(conv_net(), max_seconds=0)
+    assert found.conditions.profile == "x86"
+    assert found.conditions.profile_digest == profile.digest()
+    assert found.conditions.providers == ("CPUExecutionProvider",)
+    assert found.conditions.machine.arch == os.uname().machine
+    assert found.conditions.onnxruntime[0].isdigit()
+    assert sum(found.placement.values()) == found.placement["CPUExecutionProvider"] > 0
+
+
+def test_a_profile_of_another_board_gives_proxy_evidence(profile: Profile) -> None:
+    elsewhere = profile.model_copy(update={"device": profile.device.model_copy(update={"board": "No Such Board"})})
+    with Meter(elsewhere) as meter:
+        assert meter.measure(conv_net(), max_seconds=0).evidence is Evidence.PROXY
+
+
+def test_graph_bytes_and_file_are_the_same_model(meter: Meter, tmp_path: Path) -> None:
+    graph = graph_from_onnx(onnx.load_model_from_string(conv_net()))
+    path = tmp_path / "model.onnx"
+    graph.save(path)
+    digests = {meter.measure(model, max_seconds=0).model for model in (graph, graph.to_bytes(), path)}
+    assert digests == {graph.digest()}
+
+
+def test_the_thorough_measurement_has_every_metric(profile: Profile, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(conv_net())
+    metrics = measure(path, hurried(profile, 1.0), baseline=conv_net(32)).metrics()
+    assert set(metrics) == {"latency_ms", "latency_ratio", "weights_mib", "activation_peak_mib", "peak_rss_mib"}
+    assert metrics["weights_mib"] == 3 * 16 * 16 * 9 * 4 / 2**20
+
+
+def test_peak_rss_grows_by_the_weights(meter: Meter) -> None:
+    mebibytes = 48
+    grown = meter.peak_rss_bytes(heavy_weights_net(mebibytes)) - meter.peak_rss_bytes(conv_net())
+    assert grown > 0.8 * mebibytes * 2**20
+
+
+def test_a_missing_provider_is_an_error_and_not_a_fallback(profile: Profile) -> None:
+    wanted = with_providers(profile, "CUDAExecutionProvider", "CPUExecutionProvider")
+    with Meter(wanted) as meter, pytest.raises(MeasureError, match="asks for CUDAExecutionProvider") as caught:
+        meter.measure(conv_net())
+    assert not isinstance(caught.value, FailedMeasurementError)
+    assert caught.value.exit_code == 4
+
+
+def test_a_provider_that_takes_no_node_is_an_error(profile: Profile) -> None:
+    wanted = with_providers(profile, "AzureExecutionProvider", "CPUExecutionProvider")
+    with Meter(wanted) as meter, pytest.raises(MeasureError, match="fell back"):
+        meter.measure(conv_net())
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_child_that_dies_costs_one_measurement_only(profile: Profile, end: signal.Signals) -> None:
+    with Meter(profile) as meter:
+        meter.measure(conv_net(), max_seconds=0)
+        victim = meter.child_pid
+        assert victim is not None
+        killer = threading.Timer(0.3, os.kill, (victim, end))
+        killer.start()
+        with pytest.raises(FailedMeasurementError, match=end.name) as caught:
+            meter.measure(conv_net(), max_seconds=60, min_samples=1_000_000)
+        killer.join()
+        assert caught.value.kind is FailureKind.CRASH
+        assert meter.measure(conv_net(), baseline=conv_net(), max_seconds=0).baseline_ns
+        assert meter.child_pid not in (None, victim)
+
+
+def test_a_child_that_hangs_is_ended_and_replaced(profile: Profile) -> None:
+    with Meter(hurried(profile, 0.5), grace_seconds=1.5) as meter:
+        meter.measure(conv_net(), max_seconds=0)
+        victim = meter.child_pid
+        assert victim is not None
+        begin = time.monotonic()
+        with pytest.raises(FailedMeasurementError, match="no answer") as caught:
+            meter.measure(endless_net())
+        assert caught.value.kind is FailureKind.HANG
+        assert time.monotonic() - begin < 10
+        with pytest.raises(ProcessLookupError):
+            os.kill(victim, 0)
+        assert meter.measure(conv_net(), max_seconds=0).samples_ns
+
+
+def test_a_model_that_needs_too_much_memory_costs_one_measurement_only(profile: Profile) -> None:
+    with Meter(profile, memory_limit_bytes=3 * GIB) as meter:
+        with pytest.raises(FailedMeasurementError, match="memory") as caught:
+            meter.measure(huge_net(4))
+        assert caught.value.kind is FailureKind.MEMORY
+        assert meter.measure(conv_net(), max_seconds=0).samples_ns
+
+
+def test_a_model_too_slow_for_the_time_is_inconclusive(profile: Profile) -> None:
+    with Meter(hurried(profile, 0.01)) as meter:
+        with pytest.raises(FailedMeasurementError, match=r"Only \d+ of 100000 samples") as caught:
+            meter.measure(conv_net(), min_samples=100_000)
+        assert caught.value.kind is FailureKind.INCONCLUSIVE
+        assert meter.measure(conv_net(8, 1, 4), max_seconds=0, min_samples=64).samples_ns
+
+
+def test_a_model_that_onnx_runtime_refuses_is_rejected_alone(meter: Meter) -> None:
+    broken = onnx.load_model_from_string(conv_net())
+    broken.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(FailedMeasurementError, match="NoSuchOperator") as caught:
+        meter.measure(broken.SerializeToString())
+    assert caught.value.kind is FailureKind.REJECTED
+    assert meter.measure(conv_net(), max_seconds=0).samples_ns
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (conv_net(opset=18), "opset 18"),
+        (conv_net(ir_version=9), "IR version 9"),
+        (b"no protobuf at all", "Not an ONNX model"),
+        (Path("no/such/file.onnx"), "cannot be read"),
+    ],
+)
+def test_a_model_unfit_for_the_profile_is_refused(meter: Meter, model: bytes | Path, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        meter.measure(model)
+
+
+def test_a_symbolic_axis_beside_the_batch_is_refused(meter: Meter) -> None:
+    model = onnx.load_model_from_string(conv_net())
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    with pytest.raises(ModelError, match="Axis 2"):
+        meter.measure(model.SerializeToString())
+
+
+def test_the_process_ends_with_the_meter(profile: Profile) -> None:
+    with Meter(profile) as meter:
+        meter.measure(conv_net(), max_seconds=0)
+        pid = meter.child_pid
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

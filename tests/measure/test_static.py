@@ -1,0 +1,144 @@
+"""Arithmetic costs against torch's own counters, and the activation peak against ONNX Runtime's allocator."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+import torchvision
+from onnx import helper
+from torch.utils.flop_counter import FlopCounterMode
+
+from deploycompress.evaluation import Evidence
+from deploycompress.graph import Graph, graph_from_onnx
+from deploycompress.measure import Meter, static
+from deploycompress.profile import load_profile
+from tests.measure.networks import conv_net, model_of
+
+
+def exported(module: torch.nn.Module, image: torch.Tensor) -> Graph:
+    """Export with every parameter different, because the exporter shares equal constants."""
+    generator = torch.Generator().manual_seed(0)
+    for tensor in module.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            (image,),
+            buffer,  # type: ignore[arg-type]  # this exporter takes streams
+            dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE,
+            do_constant_folding=True,
+            opset_version=17,
+        )
+    return graph_from_onnx(onnx.load_model_from_string(buffer.getvalue()))
+
+
+class Mixture(torch.nn.Module):
+    """Transposed, grouped and dilated convolutions, a linear layer on sequences, PReLU and a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = torch.nn.ConvTranspose2d(6, 8, 3, stride=2, groups=2)
+        self.grouped = torch.nn.Conv2d(8, 12, 3, groups=4, dilation=2)
+        self.act = torch.nn.PReLU(12)
+        self.linear = torch.nn.Linear(13, 5)
+        self.norm = torch.nn.LayerNorm(5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.norm(self.linear(self.act(self.grouped(self.up(x)))))
+        return result
+
+
+@pytest.mark.parametrize(
+    ("make", "size"),
+    [
+        (lambda: torchvision.models.resnet18(), (1, 3, 64, 64)),
+        (lambda: torchvision.models.mobilenet_v2(), (1, 3, 64, 64)),
+        (Mixture, (1, 6, 8, 8)),
+    ],
+    ids=["resnet18", "mobilenet_v2", "mixture"],
+)
+def test_params_and_macs_equal_torchs_own_count(make: type[torch.nn.Module], size: tuple[int, ...]) -> None:
+    module, image = make().eval(), torch.zeros(size)
+    graph = exported(module, image)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(image)
+    assert 2 * static.macs(graph) == counter.get_total_flops()
+    assert static.params(graph) == sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_weights_bytes_counts_statistics_too() -> None:
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8))
+    graph = exported(module, torch.zeros(1, 3, 8, 8))
+    assert static.weights_bytes(graph) == 4 * (8 * 3 * 9 + 8 + 4 * 8)
+    assert static.params(graph) == 8 * 3 * 9 + 8 + 2 * 8
+
+
+def test_a_shared_weight_counts_once() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        helper.make_node("Conv", ["a", "w"], ["y"], pads=[1] * 4),
+    ]
+    model = model_of(nodes, {"w": np.ones((4, 4, 3, 3), np.float32)}, [1, 4, 8, 8], [1, 4, 8, 8])
+    assert static.params(graph_from_onnx(model)) == 4 * 4 * 9
+
+
+UNFUSED: dict[str, tuple[list[onnx.NodeProto], list[int | str]]] = {
+    "chain": (
+        [
+            helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[3, 3], pads=[1] * 4),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("AveragePool", ["b"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+        ],
+        [1, 16, 16, 16],
+    ),
+    "concat": (
+        [
+            helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[3, 3], pads=[1] * 4),
+            helper.make_node("AveragePool", ["a"], ["b"], kernel_shape=[3, 3], pads=[1] * 4),
+            helper.make_node("Concat", ["a", "b"], ["c"], axis=1),
+            helper.make_node("GlobalAveragePool", ["c"], ["y"]),
+        ],
+        [1, 32, 1, 1],
+    ),
+    "residual with reshape": (
+        [
+            helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[3, 3], pads=[1] * 4),
+            helper.make_node("Relu", ["a"], ["b"]),
+            helper.make_node("Sigmoid", ["b"], ["c"]),
+            helper.make_node("Add", ["b", "c"], ["d"]),
+            helper.make_node("Flatten", ["d"], ["f"]),
+            helper.make_node("Softmax", ["f"], ["y"]),
+        ],
+        [1, 16384],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNFUSED)
+def test_liveness_equals_what_onnx_runtime_allocates(name: str) -> None:
+    nodes, output = UNFUSED[name]
+    graph = graph_from_onnx(model_of(nodes, {}, ["N", 16, 32, 32], output))
+    shipped = load_profile(Path(__file__).parents[2] / "profiles" / "x86.toml")
+    plain = shipped.runtime.model_copy(update={"graph_optimization": "disabled"})
+    with Meter(shipped.model_copy(update={"runtime": plain})) as meter:
+        found = meter.measure(graph, max_seconds=0)
+    assert found.activation_evidence is Evidence.MEASURED
+    # ONNX Runtime's arena rounds every buffer up to 256 bytes.
+    assert static.activation_peak_bytes(graph) == pytest.approx(found.activation_peak_bytes, abs=256 * len(nodes))
+
+
+def test_liveness_equals_a_plain_loop_on_convolutions() -> None:
+    width, size = 24, 16
+    graph = graph_from_onnx(onnx.load_model_from_string(conv_net(width, 4, size)))
+    # The first convolution reads the caller's input; every later one reads one tensor and makes another.
+    assert static.activation_peak_bytes(graph) == 2 * 4 * width * size * size

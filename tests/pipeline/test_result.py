@@ -1,0 +1,40 @@
+"""Files appear whole or not at all, and never over an existing result unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deploycompress.errors import OutputError
+from deploycompress.pipeline.result import check_destination, write_result
+
+
+def test_existing_result_is_kept_without_force(tmp_path: Path) -> None:
+    write_result(tmp_path / "out", {"schema": 1}, b"first", force=False)
+    with pytest.raises(OutputError, match=r"model\.onnx already"):
+        write_result(tmp_path / "out", {"schema": 1}, b"second", force=False)
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == b"first"
+    write_result(tmp_path / "out", {"schema": 2}, b"second", force=True)
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == b"second"
+    assert json.loads((tmp_path / "out" / "result.json").read_text()) == {"schema": 2}
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    write_result(tmp_path, {}, b"model", force=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.onnx", "notes.txt", "result.json"]
+
+
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="is a file"):
+        check_destination(tmp_path / "out", force=True)
+
+
+def test_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
+    (tmp_path / "result.json").mkdir()
+    with pytest.raises(OutputError, match="could not be written"):
+        write_result(tmp_path, {}, b"model", force=True)
+    assert not list(tmp_path.glob(".*partial"))

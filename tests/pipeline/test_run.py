@@ -1,0 +1,132 @@
+"""The whole way on a network really trained, with the real runtime; figures recomputed by plain ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from deploycompress.errors import ConstraintError, DataError, OutputError, UsageError
+from deploycompress.pipeline.result import Result
+from deploycompress.pipeline.run import compress
+from deploycompress.train.data import load_data
+from tests.digits import DigitsNet, trained_digits_net
+
+pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
+
+CONSTRAINTS = ("params_ratio <= 0.8", "latency_ratio <= 1.5")
+
+
+@pytest.fixture(scope="module")
+def teacher() -> DigitsNet:
+    return trained_digits_net()
+
+
+@pytest.fixture(scope="module")
+def result(teacher: DigitsNet, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    return compress(
+        teacher,
+        profile="x86",
+        data="digits#train",
+        test_data="digits#test",
+        constraints=CONSTRAINTS,
+        input_shape=(1, 1, 8, 8),
+        evaluations=4,
+        epochs=2,
+        out=tmp_path_factory.mktemp("run") / "out",
+    )
+
+
+def test_constraints_are_met_on_what_ships(result: Result) -> None:
+    assert result.met
+    rows = {row["expression"]: row for row in result.document["constraints"]}
+    assert set(rows) == set(CONSTRAINTS)
+    assert rows["params_ratio <= 0.8"]["value"] <= 0.8
+    assert rows["params_ratio <= 0.8"]["evidence"] == "analytic"
+    assert rows["latency_ratio <= 1.5"]["evidence"] == "measured"
+
+
+def test_files_hold_what_the_result_says(result: Result) -> None:
+    assert result.out is not None
+    assert json.loads((result.out / "result.json").read_text()) == json.loads(json.dumps(result.document))
+    assert (result.out / "model.onnx").read_bytes() == result.model
+
+
+def test_plain_onnx_runtime_reproduces_the_test_accuracy(result: Result) -> None:
+    test = load_data("digits#test")
+    scale = result.document["data"]["normalization"]["scale"]
+    images = (test.images.astype(np.float32) * scale).transpose(0, 3, 1, 2)
+    session = onnxruntime.InferenceSession(result.model, providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {session.get_inputs()[0].name: images})
+    assert result.document["data"]["accuracy_split"] == "test"
+    assert result.document["student"]["accuracy"] == pytest.approx((logits.argmax(1) == test.labels).mean())
+    assert result.document["student"]["accuracy"] > 0.85
+
+
+def test_shipped_graph_has_the_parameters_it_claims_and_no_batch_norm(result: Result) -> None:
+    model = onnx.load_from_string(result.model)
+    counted = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer if tensor.data_type == 1)
+    assert result.document["student"]["params"] == counted
+    assert result.document["student"]["params"] < result.document["teacher"]["params"]
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    stamp = result.document["artifacts"]["model.onnx"]
+    assert (stamp["opset"], stamp["ir_version"]) == (model.opset_import[0].version, model.ir_version)
+
+
+def test_widths_are_multiples_of_the_quantum(result: Result) -> None:
+    quantum = result.document["search"]["channel_quantum"]
+    assert result.document["plan"]
+    assert all(len(kept) % quantum == 0 for kept in result.document["plan"].values())
+
+
+def test_report_says_what_was_scaled_and_where_time_went(result: Result) -> None:
+    search = result.document["search"]
+    assert search["scaled"]["steps"]["own"] == 75
+    assert {"slim", "measure", "recover", "accuracy", "distil", "score"} <= set(search["seconds_by_stage"])
+    assert result.document["parity"]["oracle_max_abs_diff"] < 1e-4
+    assert result.document["parity"]["torch_vs_ort_max_abs_diff"] < 1e-3
+
+
+def refuse(teacher: DigitsNet, out: Path, **options: object) -> None:
+    settings = {
+        "profile": "x86",
+        "data": "digits#train",
+        "input_shape": (1, 1, 8, 8),
+        "evaluations": 2,
+        "epochs": 1,
+        "out": out,
+        **options,
+    }
+    compress(teacher, **settings)  # type: ignore[arg-type]  # each test gives one option another type of value
+
+
+def test_impossible_constraint_is_named_with_how_close_it_gets(teacher: DigitsNet, tmp_path: Path) -> None:
+    with pytest.raises(ConstraintError, match=r"params_ratio <= 0\.001.*smallest student"):
+        refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 0.001"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_met_constraints_cut_nothing(teacher: DigitsNet, tmp_path: Path) -> None:
+    refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 1.0"])
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert document["plan"] == {}
+    assert document["search"]["winner"] == "teacher"
+
+
+def test_missing_data_and_unknown_engine_are_refused(teacher: DigitsNet, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--data"):
+        refuse(teacher, tmp_path / "out", data=None)
+    with pytest.raises(UsageError, match="'magic'"):
+        refuse(teacher, tmp_path / "out", search="magic")
+    assert not (tmp_path / "out").exists()
+
+
+def test_taken_folder_is_refused_before_any_work(teacher: DigitsNet, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="holds model[.]onnx already"):
+        refuse(teacher, tmp_path, data="does-not-exist.npz")
+    assert (tmp_path / "model.onnx").read_bytes() == b"mine"

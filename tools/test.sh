@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint, types and tests, on a fresh clone as well: bash tools/test.sh [pytest arguments]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
+ensure_venv dev,demo
+cd "$ROOT"
+"$VENV/bin/ruff" check .
+"$VENV/bin/ruff" format --check .
+"$VENV/bin/mypy"
+exec "$VENV/bin/python" -m pytest -m "not slow" "$@"
