@@ -24,6 +24,8 @@ Array = NDArray[Any]  # any element type: weights, indices and shape constants l
 Shape = tuple[int, ...]
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+LARGEST_SHAPE_CONSTANT = 1024
+"""Elements of a constant that may still say something about shapes, such as a reshape target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,20 +195,8 @@ def prune_unused(graph: Graph) -> Graph:
 
 
 def _static_shapes(model: onnx.ModelProto, inputs: tuple[Port, ...]) -> dict[str, Shape]:
-    at_batch_one = onnx.ModelProto()
-    at_batch_one.CopyFrom(model)
-    del at_batch_one.graph.value_info[:]
-    for value in (*at_batch_one.graph.input, *at_batch_one.graph.output):
-        symbolic_at_one = value in at_batch_one.graph.input
-        for axis in value.type.tensor_type.shape.dim:
-            if not axis.HasField("dim_value"):
-                axis.Clear()
-                if symbolic_at_one:
-                    axis.dim_value = 1
-    for value in at_batch_one.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(at_batch_one, data_prop=True)
     shapes = {port.name: tuple(1 if isinstance(axis, str) else axis for axis in port.shape) for port in inputs}
+    inferred = onnx.shape_inference.infer_shapes(_bare_at_batch_one(model, inputs, shapes), data_prop=True)
     for value in (*inferred.graph.value_info, *inferred.graph.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in dims):
@@ -218,6 +208,24 @@ def _static_shapes(model: onnx.ModelProto, inputs: tuple[Port, ...]) -> dict[str
             "shapes must be static apart from the batch: give --input-shape, or export it again with fixed sizes."
         )
     return shapes
+
+
+def _bare_at_batch_one(
+    model: onnx.ModelProto, inputs: tuple[Port, ...], shapes: Mapping[str, Shape]
+) -> onnx.ModelProto:
+    """Copy a model for shape inference: at batch one, and of large constants (inference copies them) the shape only."""
+    large = [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) > LARGEST_SHAPE_CONSTANT]
+    graph = helper.make_graph(
+        list(model.graph.node),
+        "shapes",
+        [helper.make_tensor_value_info(port.name, port.dtype, shapes[port.name]) for port in inputs]
+        + [helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims) for tensor in large],
+        [helper.make_tensor_value_info(v.name, v.type.tensor_type.elem_type, None) for v in model.graph.output],
+        [tensor for tensor in model.graph.initializer if np.prod(tensor.dims) <= LARGEST_SHAPE_CONSTANT],
+    )
+    bare = helper.make_model(graph, opset_imports=model.opset_import, functions=model.functions)
+    bare.ir_version = model.ir_version
+    return bare
 
 
 def _nodes_from_onnx(protos: Iterable[onnx.NodeProto]) -> Iterable[Node]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.capture.draft import BATCH, infer_types
-from deploycompress.capture.fold import BATCHES, BatchView, Pair
+from deploycompress.capture.fold import BATCHES, BatchView, Pair, fold_constants, view_of_constants
 from deploycompress.graph import Array, Graph, Node, Shape
 
 COPY = 0  # in a reshape target: take this size from the input
@@ -28,8 +28,7 @@ def settle_sizes(draft: Graph, view: BatchView) -> Graph:
             continue
         name = f"{node.outputs[0]}.sizes"
         targets[name] = target
-        attributes = {key: value for key, value in node.attributes.items() if key != "allowzero"}
-        nodes.append(replace(node, inputs=(node.inputs[0], name), attributes=attributes))
+        nodes.append(_with_target(node, name))
     return replace(draft, nodes=tuple(nodes), weights={**draft.weights, **targets}) if targets else draft
 
 
@@ -37,9 +36,10 @@ def free_batch(draft: Graph, batch: int) -> Graph:
     """Make a batch axis of fixed size symbolic, and the reshapes that repeat that size copy it instead.
 
     Args:
-        draft: model whose inputs all have `batch` as their first axis.
+        draft: model whose inputs all have `batch` or `BATCH` as their first axis.
         batch: the size it was exported with.
     """
+    draft = fold_constants(draft, view_of_constants(draft))
     types = infer_types(draft, batch)
     weights: dict[str, Array] = {}
     nodes: list[Node] = []
@@ -54,9 +54,14 @@ def free_batch(draft: Graph, batch: int) -> Graph:
             continue
         name = f"{node.outputs[0]}.sizes"
         weights[name] = np.concatenate([[COPY if node.op == "Reshape" else 1], target[1:]]).astype(np.int64)
-        nodes.append(replace(node, inputs=(node.inputs[0], name)))
+        nodes.append(_with_target(node, name))
     inputs = tuple(replace(port, shape=(BATCH, *port.shape[1:])) for port in draft.inputs)
     return replace(draft, nodes=tuple(nodes), weights={**draft.weights, **weights}, inputs=inputs)
+
+
+def _with_target(node: Node, name: str) -> Node:
+    attributes = {key: value for key, value in node.attributes.items() if key != "allowzero"}  # 0 is COPY now
+    return replace(node, inputs=(node.inputs[0], name), attributes=attributes)
 
 
 def _starts_with(target: Array, batch: int) -> bool:

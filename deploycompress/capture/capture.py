@@ -111,8 +111,11 @@ def _capture_module(loaded: LoadedModule, input_shape: tuple[int, ...] | None, m
     def reference(inputs: list[Array]) -> list[Array]:
         return run_module(module, torch.from_numpy(inputs[0]).to(device, dtype))
 
+    draft = draft_from_onnx(model)
+    if isinstance(module, torch.fx.GraphModule):  # tracing an exported program freezes the batch in its reshapes
+        draft = free_batch(draft, batch)
     checked = in_batches_of(loaded.fixed_batch, reference) if loaded.fixed_batch else reference
-    return _settled(draft_from_onnx(model), tied_parameters(module), checked, max_ir)
+    return _settled(draft, tied_parameters(module), checked, max_ir)
 
 
 def _device_and_dtype(module: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -23,7 +23,8 @@ from deploycompress.errors import ModelError, UntrustedModelError, UsageError
 WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights of a checkpoint
 # Names that torch's restricted loader knows itself; left out when a refusal says what was found.
 TORCH_OWN = ("torch._utils.", "torch._tensor.", "torch.nn.parameter.", "torch.serialization.", "torch.storage.")
-TORCH_OWN_NAMES = ("collections.OrderedDict", "collections.Counter", "torch.Size", "torch.Tensor", "torch.device")
+TORCH_OWN_NAMES = ("torch.Size", "torch.Tensor", "torch.device")
+PLAIN_NAMES = ("collections.OrderedDict", "collections.Counter", "builtins.set", "builtins.bytearray", "_codecs.encode")
 NAMES_SHOWN = 5
 
 
@@ -128,15 +129,15 @@ def _load_trusted_pickle(path: Path) -> object:
 
 def _refusal(path: Path, refused: list[str]) -> str:
     return (
-        f"{path} would load {_shown(refused)}, which may run any code; nothing was run. If these are classes "
-        "of your model, name each with --allow package.module:Class; if you know where the file comes from, give --trust; safest is a "
-        "state dict with --arch."
+        f"{path} would load {_shown(refused)}, which may run any code; nothing was run. If these are classes of your "
+        "model, name each with --allow package.module:Class; if you know where the file comes from, give --trust; "
+        "safest is a state dict with --arch."
     )
 
 
 def _is_torch_own(name: str) -> bool:
     is_storage = name.startswith("torch.") and name.endswith("Storage")
-    return name.startswith(TORCH_OWN) or name in TORCH_OWN_NAMES or is_storage
+    return name.startswith(TORCH_OWN) or name in (*TORCH_OWN_NAMES, *PLAIN_NAMES) or is_storage
 
 
 def _state_dict(path: Path, content: object) -> dict[str, Tensor]:

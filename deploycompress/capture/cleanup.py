@@ -128,6 +128,9 @@ def _is_no_op(node: Node, view: BatchView, weights: Mapping[str, Array]) -> bool
             return mode is not None and not np.any(mode)
         case "Cast":
             return bool(view.types.get(node.inputs[0]) == node.attributes["to"])
+        case "CastLike":
+            source, target = (view.types.get(name) for name in node.inputs)
+            return source is not None and source == target
         case "Concat" | "Sum" | "Max" | "Min" | "Mean":
             return len(node.inputs) == 1
         case "Transpose":

@@ -81,17 +81,25 @@ def infer_types(draft: Graph, batch: int) -> dict[str, tuple[int, Shape | None]]
 
 
 def refuse_huge_tensors(draft: Graph) -> None:
-    """Refuse a model that computes a tensor of absurd size, from its inferred shapes alone.
+    """Refuse a model that computes a tensor of absurd size, before anything allocates it.
 
     Raises:
         ModelError: a tensor has more than `LARGEST_TENSOR` elements at batch one.
     """
+    for node in draft.nodes:  # first those that shape inference itself would fill
+        sizes = draft.weights.get(node.input(0))
+        if node.op == "ConstantOfShape" and sizes is not None:
+            _refuse_if_huge(node.outputs[0], tuple(sizes.tolist()))
     for name, (_, shape) in infer_types(draft, batch=1).items():
-        if shape is not None and math.prod(shape) > LARGEST_TENSOR:
-            raise ModelError(
-                f"Tensor {name!r} would have {math.prod(shape)} elements, over {LARGEST_TENSOR}; "
-                "the file is damaged, or --input-shape is far too large."
-            )
+        _refuse_if_huge(name, shape or ())
+
+
+def _refuse_if_huge(name: str, shape: Shape) -> None:
+    if math.prod(shape) > LARGEST_TENSOR:
+        raise ModelError(
+            f"Tensor {name!r} would have {math.prod(shape)} elements, over {LARGEST_TENSOR}; "
+            "the file is damaged, or --input-shape is far too large."
+        )
 
 
 def _static(port: Port) -> Shape | None:

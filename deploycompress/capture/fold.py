@@ -70,6 +70,15 @@ def view_at_two_batches(draft: Graph) -> BatchView:
     first, second = (infer_types(draft, batch) for batch in BATCHES)
     shapes = {n: (a[1], second[n][1]) for n, a in first.items() if a[1] is not None and n in second}
     known = {n: (a, b) for n, (a, b) in shapes.items() if b is not None}
+    return _evaluated(draft, known, {name: kind for name, (kind, _) in first.items()})
+
+
+def view_of_constants(draft: Graph) -> BatchView:
+    """Evaluate what follows from constants alone, whatever the input's shape."""
+    return _evaluated(draft, {}, {})
+
+
+def _evaluated(draft: Graph, known: dict[str, tuple[Shape, Shape]], types: Mapping[str, int]) -> BatchView:
     values: dict[str, Pair] = {name: (weight, weight) for name, weight in draft.weights.items()}
     for node in draft.nodes:
         results = _evaluate(node, values, known, draft.opset)
@@ -77,7 +86,7 @@ def view_at_two_batches(draft: Graph) -> BatchView:
             if name:
                 values[name] = pair
                 known[name] = (pair[0].shape, pair[1].shape)
-    return BatchView(types={name: kind for name, (kind, _) in first.items()}, shapes=known, values=values)
+    return BatchView(types=types, shapes=known, values=values)
 
 
 def fold_constants(draft: Graph, view: BatchView) -> Graph:

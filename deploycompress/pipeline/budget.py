@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from deploycompress.search.rl_pruner import RlPrunerSettings, scale_to
+from deploycompress.search.rl_pruner import RlPrunerSettings, merge_steps, scale_to
+from deploycompress.search.space import Space
 from deploycompress.train.distil_settings import DistilSettings
 
 DEFAULT_BUDGET_S = 900.0
@@ -62,6 +63,7 @@ class SearchBudget:
 def plan_search(
     left_s: float | None,
     *,
+    space: Space,
     evaluation_s: float,
     sparsity: float,
     evaluations: int | None,
@@ -72,6 +74,7 @@ def plan_search(
 
     Args:
         left_s: seconds for both; none for no limit.
+        space: what may be cut.
         evaluation_s: seconds that one evaluation took.
         sparsity: share of channels the whole search is to remove.
         evaluations: most evaluations; none for no limit.
@@ -80,18 +83,21 @@ def plan_search(
     """
     if left_s is None:
         steps = min(settings.steps, max(1, (evaluations or settings.evaluations) // 20))
-        engine = _scaled(settings, steps, sparsity, evaluations)
+        engine = _scaled(settings, space, steps, sparsity, evaluations)
         between = DistilSettings(epochs=ADVANCE_SHARE * (epochs or 1) / engine.steps, checks=ADVANCE_CHECKS)
         return SearchBudget(engine=engine, advance=between, seconds=None)
     seconds = SEARCH_SHARE * left_s
     steps = max(1, min(settings.steps, round(seconds / STEP_S)))
     affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + 1
     most = min(affordable, evaluations) if evaluations else affordable
-    engine = _scaled(settings, steps, sparsity, max(most, 2))
+    engine = _scaled(settings, space, steps, sparsity, max(most, 2))
     between = DistilSettings(seconds=ADVANCE_SHARE * seconds / engine.steps, checks=ADVANCE_CHECKS)
     return SearchBudget(engine=engine, advance=between, seconds=seconds)
 
 
-def _scaled(settings: RlPrunerSettings, steps: int, sparsity: float, evaluations: int | None) -> RlPrunerSettings:
+def _scaled(
+    settings: RlPrunerSettings, space: Space, steps: int, sparsity: float, evaluations: int | None
+) -> RlPrunerSettings:
     whole = replace(settings, steps=steps, step_sparsity=min(max(sparsity / steps, 1e-3), 1.0))
-    return whole if evaluations is None else scale_to(whole, evaluations)
+    merged = merge_steps(whole, space)
+    return merged if evaluations is None else scale_to(merged, evaluations)

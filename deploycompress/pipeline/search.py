@@ -70,6 +70,7 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
         return _found(job, environment, Plan(), "teacher", reason, 1, started, sparsity, {})
     budget = plan_search(
         job.clock.left_s,
+        space=job.space,
         evaluation_s=evaluation_s,
         sparsity=sparsity,
         evaluations=job.evaluations,

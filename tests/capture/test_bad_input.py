@@ -119,7 +119,7 @@ def test_dict_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def test_custom_operator_is_named() -> None:
-    with pytest.raises(ModelError, match="my.corp::Frobnicate"):
+    with pytest.raises(ModelError, match=r"my\.corp::Frobnicate"):
         capture(tiny_model("Frobnicate", domain="my.corp"))
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from onnx import helper
 from torch import Tensor, nn
 
 from deploycompress.capture.capture import capture
@@ -42,7 +43,7 @@ def test_module_keeps_batch_norm_names_and_values() -> None:
     graph = capture(net, input_shape=INPUT_SHAPE)
     assert [node.op for node in graph.nodes] == NET_OPS
     assert set(graph.weights) >= NET_WEIGHTS
-    assert np.array_equal(graph.weights["bn.running_var"], net.bn.running_var.numpy())
+    assert np.array_equal(graph.weights["bn.running_var"], net.state_dict()["bn.running_var"].numpy())
     assert graph.inputs[0].shape == ("N", 3, 8, 8)
     assert graph.outputs[0].shape == ("N", 5)
     assert (graph.opset, graph.ir_version) == (17, 8)
@@ -177,6 +178,14 @@ def test_onnx_file_goes_through(tmp_path: Path, dynamic: tuple[int, ...]) -> Non
     assert graph.inputs[0].shape == ("N", 3, 8, 8)
     assert graph.inputs[0].name == "image"
     assert_same(graph, net)
+
+
+def test_fixed_batch_is_freed_even_where_zero_meant_zero() -> None:
+    model = exported_onnx(seeded_net(), dynamic=())
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    del reshape.attribute[:]
+    reshape.attribute.append(helper.make_attribute("allowzero", 1))
+    assert_same(capture(model), seeded_net())
 
 
 def test_capture_of_a_captured_file_changes_nothing(tmp_path: Path) -> None:

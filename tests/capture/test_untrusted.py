@@ -119,7 +119,7 @@ def test_allow_takes_model_classes_only(tmp_path: Path, entry: str) -> None:
 def test_programs_need_trust(tmp_path: Path) -> None:
     save_torchscript(seeded_net(), tmp_path / "script.pt")
     save_program(seeded_net(), tmp_path / "program.pt2", batch=2, dynamic=True)
-    with pytest.raises(UntrustedModelError, match="TorchScript.*--trust"):
+    with pytest.raises(UntrustedModelError, match=r"TorchScript.*--trust"):
         capture(tmp_path / "script.pt", input_shape=INPUT_SHAPE)
     with pytest.raises(UntrustedModelError, match=r"\.pt2.*--trust"):
         capture(tmp_path / "program.pt2")

@@ -134,7 +134,7 @@ def test_shared_weight_is_one_parameter() -> None:
     module(x).sum().backward()
     (weight,) = module.parameters()
     reference = torch.from_numpy(graph.weights["w"].copy()).requires_grad_()
-    (x @ reference @ reference).sum().backward()
+    (x @ reference @ reference).sum().backward()  # type: ignore[no-untyped-call]  # torch's is unannotated
     torch.testing.assert_close(weight.grad, reference.grad)
 
 

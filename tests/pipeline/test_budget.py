@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 
 from deploycompress.pipeline.budget import ADVANCE_SHARE, SEARCH_SHARE, Stopwatch, plan_search
 from deploycompress.search.rl_pruner import RlPrunerSettings
+from deploycompress.search.space import Dimension, Space
+
+SPACE = Space(tuple(Dimension(name, 64, (16, 32, 48, 64)) for name in "abcdef"))
 
 
 @given(
@@ -18,6 +21,7 @@ from deploycompress.search.rl_pruner import RlPrunerSettings
 def test_scaled_search_fits(left_s: float, evaluation_s: float, sparsity: float, evaluations: int | None) -> None:
     budget = plan_search(
         left_s,
+        space=SPACE,
         evaluation_s=evaluation_s,
         sparsity=sparsity,
         evaluations=evaluations,
@@ -37,7 +41,13 @@ def test_scaled_search_fits(left_s: float, evaluation_s: float, sparsity: float,
 def test_more_time_means_more_evaluations() -> None:
     sizes = [
         plan_search(
-            left, evaluation_s=2.0, sparsity=0.4, evaluations=None, epochs=None, settings=RlPrunerSettings()
+            left,
+            space=SPACE,
+            evaluation_s=2.0,
+            sparsity=0.4,
+            evaluations=None,
+            epochs=None,
+            settings=RlPrunerSettings(),
         ).engine.evaluations
         for left in (60.0, 600.0, 6000.0)
     ]
@@ -45,7 +55,9 @@ def test_more_time_means_more_evaluations() -> None:
 
 
 def test_without_a_time_limit_the_evaluations_count() -> None:
-    budget = plan_search(None, evaluation_s=1.0, sparsity=0.4, evaluations=50, epochs=4, settings=RlPrunerSettings())
+    budget = plan_search(
+        None, space=SPACE, evaluation_s=1.0, sparsity=0.4, evaluations=50, epochs=4, settings=RlPrunerSettings()
+    )
     assert budget.seconds is None
     assert budget.advance.seconds is None
     assert 2 <= budget.engine.evaluations <= 50

@@ -18,7 +18,7 @@ from deploycompress.search.engine import Kind, StopReason
 from deploycompress.search.loop import run
 from deploycompress.search.outcome import SearchOutcome, TraceEntry
 from deploycompress.search.reward import RewardKind, RewardSettings, reward, worth_training
-from deploycompress.search.rl_pruner import RlPrunerSettings, State
+from deploycompress.search.rl_pruner import RlPrunerSettings, State, merge_steps
 from deploycompress.search.schedules import Annealing
 from tests.search.toy import TEACHER_ACCURACY, ToyEnvironment, always, ignore, make_space, never
 
@@ -77,9 +77,12 @@ def test_the_learnt_distribution_spares_what_is_sensitive_and_beats_uniform(seed
 
 
 @pytest.mark.parametrize("quantum", [4, 8, 16])
-@pytest.mark.parametrize("seed", range(2))
-def test_steps_far_below_the_quantum_still_beat_uniform(seed: int, quantum: int) -> None:
-    state, environment = start(RlPrunerSettings(steps=50, step_sparsity=0.01, stages=5), quantum=quantum, seed=seed)
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_below_the_quantum_are_merged_and_beat_uniform(seed: int, quantum: int) -> None:
+    fine = RlPrunerSettings(steps=50, step_sparsity=0.01)
+    merged = merge_steps(fine, make_space(WIDTHS, quantum))
+    assert merged.steps < fine.steps
+    state, environment = start(merged, quantum=quantum, seed=seed)
     plan = search(state, environment).trace[-1].proposal.plan
     free = [w for d, w in zip(environment.space.dimensions, WIDTHS, strict=True) if d.is_free]
     removed_channels = sum(WIDTHS) - sum(WIDTHS) * environment.channel_ratio(plan)
@@ -89,7 +92,7 @@ def test_steps_far_below_the_quantum_still_beat_uniform(seed: int, quantum: int)
         for s, d in zip(SENSITIVITIES, environment.space.dimensions, strict=True)
         if d.is_free
     )
-    assert environment.raw_accuracy(plan) > uniform
+    assert environment.raw_accuracy(plan) > uniform + 0.02
 
 
 def test_deeper_trajectories_learn_too() -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploycompress.errors import UsageError
-from deploycompress.search.rl_pruner.settings import RlPrunerSettings, scale_to
+from deploycompress.search.rl_pruner.settings import RlPrunerSettings, merge_steps, scale_to
 from deploycompress.search.schedules import Decay
+from tests.search.toy import make_space
 
 
 def test_the_defaults_are_the_papers() -> None:
@@ -53,3 +54,16 @@ def test_a_search_that_fits_is_left_alone() -> None:
 def test_a_search_of_one_evaluation_is_refused() -> None:
     with pytest.raises(UsageError, match="at least 2"):
         scale_to(RlPrunerSettings(), 1)
+
+
+@given(st.integers(1, 16), st.integers(1, 100), st.floats(0.002, 0.01))
+def test_merged_steps_show_in_the_widths_and_keep_the_sparsity(quantum: int, steps: int, sparsity: float) -> None:
+    chosen = RlPrunerSettings(steps=steps, step_sparsity=sparsity)
+    merged = merge_steps(chosen, make_space([32, 64, 64], quantum))
+    assert merged.steps * merged.step_sparsity == pytest.approx(steps * sparsity)
+    assert merged.steps == 1 or merged == chosen or merged.step_sparsity * 160 >= 2 * quantum - 1e-9
+
+
+def test_steps_that_are_large_enough_are_left_alone() -> None:
+    chosen = RlPrunerSettings(steps=10, step_sparsity=0.1)
+    assert merge_steps(chosen, make_space([64, 64, 64], 8)) == chosen

@@ -1,7 +1,7 @@
 """RL-Pruner (Wang and Kindratenko, 2024): learn how pruning is shared among the layers."""
 
 from deploycompress.search.rl_pruner.engine import ask, init, tell
-from deploycompress.search.rl_pruner.settings import RlPrunerSettings, scale_to
+from deploycompress.search.rl_pruner.settings import RlPrunerSettings, merge_steps, scale_to
 from deploycompress.search.rl_pruner.state import State
 
-__all__ = ["RlPrunerSettings", "State", "ask", "init", "scale_to", "tell"]
+__all__ = ["RlPrunerSettings", "State", "ask", "init", "merge_steps", "scale_to", "tell"]

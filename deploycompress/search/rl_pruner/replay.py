@@ -36,16 +36,11 @@ def remember(buffer: Buffer, experience: Experience, size: int) -> Buffer:
 def select_action(buffer: Buffer, *, epsilon: float, rng: np.random.Generator) -> Distribution:
     """Choose the action to follow: with probability epsilon any, otherwise the one with the highest Q-value.
 
-    Actions that round to the same plan have the same value, and what they differ in is noise: the mean of all that
-    share the highest value is followed.
-
     Args:
-        buffer: not empty.
+        buffer: not empty; of equal values the one stored first counts as highest.
         epsilon: probability of a random choice.
         rng: advanced by the choice.
     """
     if rng.random() < epsilon:
         return buffer[int(rng.integers(len(buffer)))].action
-    highest = max(experience.value for experience in buffer)
-    best = [experience.action for experience in buffer if experience.value == highest]  # RL-Pruner, eq. 18
-    return tuple(sum(entries) / len(best) for entries in zip(*best, strict=True))
+    return max(buffer, key=lambda experience: experience.value).action  # RL-Pruner, eq. 18

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from deploycompress.errors import UsageError
 from deploycompress.search.schedules import Decay
+from deploycompress.search.space import Space
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,26 @@ def scale_to(settings: RlPrunerSettings, evaluations: int) -> RlPrunerSettings:
         scaled = replace(scaled, **{name: getattr(scaled, name) - 1})
     total = settings.steps * settings.step_sparsity
     return replace(scaled, step_sparsity=min(total / scaled.steps, 1.0))
+
+
+def merge_steps(settings: RlPrunerSettings, space: Space, *, quanta: float = 2.0) -> RlPrunerSettings:
+    """Take fewer, larger steps where a step would be too small to show in the widths that a device likes.
+
+    When a step removes less than the gap between allowed widths, most samples round to few plans or to none, and the
+    policy learns which width is next to a threshold instead of which layer is sensitive.
+
+    Args:
+        settings: as chosen; the sparsity aimed at stays.
+        space: what may be cut.
+        quanta: least number of the widest gaps that a step shall remove.
+    """
+    gaps = [wide - narrow for d in space.free for narrow, wide in pairwise(d.widths)]
+    channels = sum(dimension.width for dimension in space.free)
+    if not gaps or settings.step_sparsity * channels >= quanta * max(gaps):
+        return settings
+    total = settings.steps * settings.step_sparsity
+    steps = max(1, min(settings.steps, int(total * channels / (quanta * max(gaps)))))
+    return replace(settings, steps=steps, step_sparsity=min(total / steps, 1.0))
 
 
 def _require(name: str, value: float, holds: Callable[[float], bool], expected: str) -> None:
