@@ -23,7 +23,7 @@ from deploycompress.plan import Plan
 from deploycompress.surgery.masks import kept_channels
 from deploycompress.surgery.slim import embed, slim
 from deploycompress.train.accuracy import accuracy
-from deploycompress.train.compute import evaluation_compute
+from deploycompress.train.compute import training_compute
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilReport, DistilSettings, TaskData
 from deploycompress.train.generator import make_generator
@@ -66,7 +66,7 @@ class LocalEnvironment:
     ) -> None:
         self._teacher, self._channels = teacher, channels
         self._task, self._meter, self._settings = task, meter, settings
-        self._compute = evaluation_compute()
+        self._compute = training_compute()  # candidates are compared with each other; what ships is judged in float32
         self._timer = StageTimer()
         self._measured: dict[str, Metrics] = {}
         self._advanced: dict[str, Graph] = {}
@@ -180,7 +180,7 @@ class LocalEnvironment:
             batch_size=256,
             device=self._compute.device,
         )
-        recalibrate(module.to(self._compute.device), batches)
+        recalibrate(module.to(self._compute.device), batches, compute=self._compute)
 
     def _distil(self, module: GraphModule) -> DistilReport:
         generator = make_generator(self._settings.seed + len(self._advanced))

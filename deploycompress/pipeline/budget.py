@@ -12,7 +12,7 @@ from deploycompress.train.distil_settings import DistilSettings
 DEFAULT_BUDGET_S = 900.0
 
 # Shares of the time that is left once the teacher is measured; the winner's training gets the rest.
-SEARCH_SHARE = 0.4
+SEARCH_SHARE = 0.35
 ADVANCE_SHARE = 0.3  # of the search: distillation between pruning steps
 ADVANCE_CHECKS = 2
 RESERVE_SHARE = 0.04

@@ -127,6 +127,6 @@ def test_missing_data_and_unknown_engine_are_refused(teacher: DigitsNet, tmp_pat
 
 def test_taken_folder_is_refused_before_any_work(teacher: DigitsNet, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"mine")
-    with pytest.raises(OutputError, match="holds model[.]onnx already"):
+    with pytest.raises(OutputError, match=r"holds model\.onnx already"):
         refuse(teacher, tmp_path, data="does-not-exist.npz")
     assert (tmp_path / "model.onnx").read_bytes() == b"mine"
