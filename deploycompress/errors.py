@@ -26,6 +26,10 @@ class UsageError(DeployCompressError):
     exit_code: ClassVar[int] = 2
 
 
+class MissingShapeError(UsageError):
+    """The model does not say what input it takes, and nobody else did."""
+
+
 class ProfileError(DeployCompressError):
     """A device profile cannot be found, read or understood."""
 

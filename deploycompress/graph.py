@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def graph_from_onnx(model: onnx.ModelProto) -> Graph:
         ModelError: a tensor's shape cannot be inferred, or the graph has no inputs or outputs.
     """
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    inputs = tuple(_port_from_onnx(value) for value in model.graph.input if value.name not in weights)
+    inputs = tuple(port_from_onnx(value) for value in model.graph.input if value.name not in weights)
     if not inputs or not model.graph.output:
         raise ModelError("The model has no inputs or no outputs; export it again with both.")
     opsets = {entry.domain: entry.version for entry in model.opset_import}
@@ -168,15 +168,49 @@ def graph_from_onnx(model: onnx.ModelProto) -> Graph:
     if not standard:
         raise ModelError("The model imports no ONNX operator set; export it again with a current exporter.")
     return Graph(
-        nodes=tuple(_nodes_from_onnx(model.graph.node)),
+        nodes=tuple(nodes_from_onnx(model.graph.node)),
         weights=weights,
         inputs=inputs,
-        outputs=tuple(_port_from_onnx(value) for value in model.graph.output),
+        outputs=tuple(port_from_onnx(value) for value in model.graph.output),
         shapes=_static_shapes(model, inputs),
         opset=max(standard),
         ir_version=model.ir_version,
         domains={domain: version for domain, version in opsets.items() if domain not in DEFAULT_DOMAINS},
     )
+
+
+def nodes_from_onnx(protos: Iterable[onnx.NodeProto]) -> Iterator[Node]:
+    """Read nodes in their order; those without a name of their own get one."""
+    taken: set[str] = set()
+    for index, proto in enumerate(protos):
+        name = proto.name or f"{proto.op_type}_{index}"
+        while name in taken:
+            name = f"{name}_{index}"
+        taken.add(name)
+        yield Node(
+            name=name,
+            op=proto.op_type,
+            inputs=tuple(proto.input),
+            outputs=tuple(proto.output),
+            attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
+            domain="" if proto.domain in DEFAULT_DOMAINS else proto.domain,
+        )
+
+
+def port_from_onnx(value: onnx.ValueInfoProto) -> Port:
+    """Read an input or output; axes without size or name are named by their position.
+
+    Raises:
+        ModelError: it is no tensor.
+    """
+    if not value.type.HasField("tensor_type"):
+        raise ModelError(f"{value.name!r} is a {value.type.WhichOneof('value')}, expected a tensor; export it without.")
+    tensor = value.type.tensor_type
+    shape = tuple(
+        axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or f"axis{position}")
+        for position, axis in enumerate(tensor.shape.dim)
+    )
+    return Port(name=value.name, dtype=tensor.elem_type, shape=shape)
 
 
 def prune_unused(graph: Graph) -> Graph:
@@ -228,37 +262,11 @@ def _bare_at_batch_one(
     return bare
 
 
-def _nodes_from_onnx(protos: Iterable[onnx.NodeProto]) -> Iterable[Node]:
-    taken: set[str] = set()
-    for index, proto in enumerate(protos):
-        name = proto.name or f"{proto.op_type}_{index}"
-        while name in taken:
-            name = f"{name}_{index}"
-        taken.add(name)
-        yield Node(
-            name=name,
-            op=proto.op_type,
-            inputs=tuple(proto.input),
-            outputs=tuple(proto.output),
-            attributes={a.name: helper.get_attribute_value(a) for a in proto.attribute},
-            domain=proto.domain,
-        )
-
-
 def _node_to_onnx(node: Node) -> onnx.NodeProto:
     proto = helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain)
     for key in sorted(node.attributes):
         proto.attribute.append(helper.make_attribute(key, node.attributes[key]))
     return proto
-
-
-def _port_from_onnx(value: onnx.ValueInfoProto) -> Port:
-    dims = value.type.tensor_type.shape.dim
-    shape = tuple(
-        axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or f"axis{position}")
-        for position, axis in enumerate(dims)
-    )
-    return Port(name=value.name, dtype=value.type.tensor_type.elem_type, shape=shape)
 
 
 def _port_to_onnx(port: Port) -> onnx.ValueInfoProto:

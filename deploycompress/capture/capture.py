@@ -25,7 +25,7 @@ from deploycompress.capture.file_kind import FileKind, file_kind
 from deploycompress.capture.fold import BATCHES, fold_constants, view_at_two_batches
 from deploycompress.capture.onnx_file import OLDEST_OPSET, check_supported, read_onnx, with_opset
 from deploycompress.capture.parity import Run, in_batches_of, onnx_runner, random_inputs, verify
-from deploycompress.errors import ModelError, UsageError
+from deploycompress.errors import MissingShapeError, ModelError, UsageError
 from deploycompress.graph import Array, Graph, Port, graph_from_onnx
 
 LARGEST_ROUNDS = 200  # each round settles at least one reshape; most models need two to six
@@ -64,6 +64,7 @@ def capture(
 
     Raises:
         UsageError: an option is missing, or does not fit the model.
+        MissingShapeError: in particular, `input_shape` is.
         UntrustedModelError: loading would run code or classes nobody allowed.
         ModelError: the model is damaged, unsupported, or changed by capture.
     """
@@ -98,7 +99,7 @@ def _capture_module(loaded: LoadedModule, input_shape: tuple[int, ...] | None, m
     module = loaded.module
     shape = input_shape or loaded.input_shape
     if shape is None:
-        raise UsageError(
+        raise MissingShapeError(
             f"A {type(module).__name__} does not say what input it takes; give --input-shape, such as 1,3,32,32."
         )
     device, dtype = _device_and_dtype(module)
@@ -158,7 +159,7 @@ def _sized_inputs(ports: tuple[Port, ...], input_shape: tuple[int, ...] | None) 
         ports = (replace(ports[0], shape=(first, *input_shape[1:])),)
     for port in ports:
         if not port.shape or any(isinstance(axis, str) for axis in port.shape[1:]):
-            raise UsageError(
+            raise MissingShapeError(
                 f"Input {port.name!r} has shape {port.shape}, of which only the batch may be open; give --input-shape."
             )
     return ports

@@ -6,7 +6,6 @@ A draft is a `Graph` with empty `shapes`. Constant nodes are weights already, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +13,19 @@ import onnx
 from onnx import helper, numpy_helper
 
 from deploycompress.errors import ModelError
-from deploycompress.graph import DEFAULT_DOMAINS, Array, Graph, Node, Port, Shape
+from deploycompress.graph import (
+    DEFAULT_DOMAINS,
+    LARGEST_SHAPE_CONSTANT,
+    Array,
+    Graph,
+    Node,
+    Port,
+    Shape,
+    nodes_from_onnx,
+    port_from_onnx,
+)
 
 BATCH = "N"
-LARGEST_SHAPE_CONSTANT = 1024  # elements; larger constants never say anything about shapes
 LARGEST_TENSOR = 1 << 30  # elements; 4 GiB as float32
 
 
@@ -34,12 +42,12 @@ def draft_from_onnx(model: onnx.ModelProto) -> Graph:
         raise ModelError(f"A constant of the model is damaged ({error}); export the model again.") from error
     weights |= {name: value for name, value in constants.items() if value is not None}
     nodes = [node for node in model.graph.node if not (_is_plain_constant(node) and node.output[0] in weights)]
-    inputs = tuple(_port(value) for value in model.graph.input if value.name not in weights)
+    inputs = tuple(port_from_onnx(value) for value in model.graph.input if value.name not in weights)
     return Graph(
-        nodes=_sorted_nodes(_named_nodes(nodes), {*weights, *(port.name for port in inputs)}),
+        nodes=_sorted_nodes(list(nodes_from_onnx(nodes)), {*weights, *(port.name for port in inputs)}),
         weights=weights,
         inputs=inputs,
-        outputs=tuple(_port(value) for value in model.graph.output),
+        outputs=tuple(port_from_onnx(value) for value in model.graph.output),
         shapes={},
         opset=max(entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS),
         ir_version=model.ir_version,
@@ -74,7 +82,7 @@ def infer_types(draft: Graph, batch: int) -> dict[str, tuple[int, Shape | None]]
     found: dict[str, tuple[int, Shape | None]] = {port.name: (port.dtype, _static(port)) for port in typed.values()}
     found |= {port.name: (port.dtype, _static(port)) for port in inputs}
     for value in (*inferred.value_info, *inferred.output):
-        port = _port(value)
+        port = port_from_onnx(value)
         shape = _static(port) if value.type.tensor_type.HasField("shape") else None
         found[value.name] = (port.dtype, shape)
     return found
@@ -125,39 +133,6 @@ def _constant_value(node: onnx.NodeProto) -> Array | None:
     if attribute.name in ("value_float", "value_floats"):
         return np.asarray(value, dtype=np.float32)
     return None
-
-
-def _port(value: onnx.ValueInfoProto) -> Port:
-    if not value.type.HasField("tensor_type"):
-        raise ModelError(f"{value.name!r} is a {value.type.WhichOneof('value')}, expected a tensor; export it without.")
-    tensor = value.type.tensor_type
-    shape = tuple(
-        axis.dim_value if axis.HasField("dim_value") else (axis.dim_param or f"axis{position}")
-        for position, axis in enumerate(tensor.shape.dim)
-    )
-    return Port(name=value.name, dtype=tensor.elem_type, shape=shape)
-
-
-def _named_nodes(protos: Iterable[onnx.NodeProto]) -> list[Node]:
-    nodes: list[Node] = []
-    taken: set[str] = set()
-    for index, proto in enumerate(protos):
-        name = proto.name or f"{proto.op_type}_{index}"
-        while name in taken:
-            name = f"{name}_{index}"
-        taken.add(name)
-        attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
-        nodes.append(
-            Node(
-                name=name,
-                op=proto.op_type,
-                inputs=tuple(proto.input),
-                outputs=tuple(proto.output),
-                attributes=attributes,
-                domain="" if proto.domain in DEFAULT_DOMAINS else proto.domain,
-            )
-        )
-    return nodes
 
 
 def _sorted_nodes(nodes: list[Node], known: set[str]) -> tuple[Node, ...]:

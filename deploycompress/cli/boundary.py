@@ -21,7 +21,7 @@ from deploycompress.errors import DeployCompressError
 USAGE, INTERNAL = 2, 5
 INTERRUPTED, OUTPUT_CLOSED, TERMINATED = 130, 141, 143  # 128 + the signal's number, as shells do
 
-_PACKAGES = ("deploycompress", "torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "numpy", "click", "rich")
+_PACKAGES = ("deploycompress", "torch", "torchvision", "onnx", "onnxruntime", "numpy", "click", "rich")
 
 
 class Terminated(BaseException):

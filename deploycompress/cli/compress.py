@@ -25,6 +25,7 @@ class CompressOptions(TypedDict):
     normalize: str | None
     constraints: tuple[str, ...]
     search: str
+    settings: tuple[str, ...]
     budget: float | None
     evaluations: int | None
     epochs: int | None
@@ -81,10 +82,17 @@ ENVIRONMENT = (
     envvar="DEPLOYCOMPRESS_CONSTRAINT",
 )
 @click.option("--search", default="rl-pruner", metavar="NAME", help="Search engine.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.NAME=VALUE",
+    help="Change a setting of search, reward, training or loss, such as search.samples=5; repeatable.",
+)
 @click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
 @click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
-@click.option("--input-shape", type=InputShape(), help="Such as 1,3,32,32, where the file does not say.")
+@click.option("--input-shape", type=InputShape(), help="Such as 1,3,32,32; by default what the file says, or the data.")
 @click.option(
     "--arch",
     metavar="SPEC",
@@ -130,6 +138,7 @@ def compress_command(**options: Unpack[CompressOptions]) -> int:
 
 def _compress(source: Path, options: CompressOptions, out: Path) -> int:
     from deploycompress.pipeline.run import compress  # brings torch along: not for --help
+    from deploycompress.pipeline.settings import read_settings
     from deploycompress.report.progress import open_progress
     from deploycompress.report.summary import render_summary
 
@@ -143,6 +152,7 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
             normalize=options["normalize"],
             constraints=options["constraints"] or None,
             search=options["search"],
+            settings=read_settings(options["settings"]),
             budget=options["budget"],
             evaluations=options["evaluations"],
             epochs=options["epochs"],

@@ -69,6 +69,7 @@ def plan_search(
     evaluations: int | None,
     epochs: int | None,
     settings: RlPrunerSettings,
+    training: DistilSettings,
 ) -> SearchBudget:
     """Scale RL-Pruner so that search and the winner's training fit the time that is left.
 
@@ -80,18 +81,19 @@ def plan_search(
         evaluations: most evaluations; none for no limit.
         epochs: rounds of the winner's training; without a time limit, students in between get a share of that.
         settings: the engine as it would run with all the time in the world.
+        training: how students are distilled, apart from how long.
     """
     if left_s is None:
         steps = min(settings.steps, max(1, (evaluations or settings.evaluations) // 20))
         engine = _scaled(settings, space, steps, sparsity, evaluations)
-        between = DistilSettings(epochs=ADVANCE_SHARE * (epochs or 1) / engine.steps, checks=ADVANCE_CHECKS)
+        between = replace(training, epochs=ADVANCE_SHARE * (epochs or 1) / engine.steps, checks=ADVANCE_CHECKS)
         return SearchBudget(engine=engine, advance=between, seconds=None)
     seconds = SEARCH_SHARE * left_s
     steps = max(1, min(settings.steps, round(seconds / STEP_S)))
     affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + 1
     most = min(affordable, evaluations) if evaluations else affordable
     engine = _scaled(settings, space, steps, sparsity, max(most, 2))
-    between = DistilSettings(seconds=ADVANCE_SHARE * seconds / engine.steps, checks=ADVANCE_CHECKS)
+    between = replace(training, seconds=ADVANCE_SHARE * seconds / engine.steps, checks=ADVANCE_CHECKS)
     return SearchBudget(engine=engine, advance=between, seconds=seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
-from deploycompress.train.distil_settings import DistilReport
+from deploycompress.search.reward import RewardSettings
+from deploycompress.search.rl_pruner import RlPrunerSettings
+from deploycompress.train.distil_settings import DistilReport, DistilSettings
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -77,7 +80,7 @@ def build_document(job: Job, outcome: Outcome) -> Document:
             "torch_vs_ort_max_abs_diff": outcome.parity.torch_vs_ort.max_abs,
         },
         "search": _search(job, outcome),
-        "training": _training(outcome),
+        "training": _training(job, outcome),
         "data": _data(job, outcome),
         "plan": {name: list(kept) for name, kept in sorted(outcome.found.plan.keep.items())},
         "frozen": {group.name: group.why for group in job.channels.groups if group.frozen},
@@ -122,10 +125,12 @@ def _search(job: Job, outcome: Outcome) -> Document:
         "probed_sparsity": found.sparsity,
         "noise_margin": NOISE_MARGIN,
         "channel_quantum": job.profile.channels.quantum,
+        "settings": _plain(job.settings.search),
+        "reward": _plain(job.settings.reward),
     }
 
 
-def _training(outcome: Outcome) -> Document:
+def _training(job: Job, outcome: Outcome) -> Document:
     report = outcome.training
     return {
         "validation_accuracy": report.accuracy,
@@ -134,7 +139,14 @@ def _training(outcome: Outcome) -> Document:
         "seconds": report.seconds,
         "stopped": str(report.stopped),
         "compute": report.compute,
+        "settings": _plain(job.settings.training),
     }
+
+
+def _plain(settings: RlPrunerSettings | RewardSettings | DistilSettings) -> Document:
+    """Write settings as JSON has it, without what the run derives."""
+    record = {key: value for key, value in asdict(settings).items() if value is not None and key != "constraints"}
+    return dict(json.loads(json.dumps(record, default=str)))
 
 
 def _data(job: Job, outcome: Outcome) -> Document:

@@ -6,26 +6,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploycompress.capture.capture import Source, capture
-from deploycompress.channels.trace import trace_channels
-from deploycompress.constraint import parse_constraint
-from deploycompress.errors import UsageError
+from deploycompress.capture.capture import Source
 from deploycompress.execute.local import LocalEnvironment, LocalSettings, analytic_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measure.measurement import Measurement
 from deploycompress.measure.meter import Meter
-from deploycompress.pipeline.budget import DEFAULT_BUDGET_S, Stopwatch
 from deploycompress.pipeline.document import Document, Outcome, build_document
-from deploycompress.pipeline.job import Job, read_data, search_space
+from deploycompress.pipeline.job import DataSpec, Job, Request, prepare
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
+from deploycompress.pipeline.settings import Settings
 from deploycompress.pipeline.ship import accuracy_in_runtime, finish, judge, measure_shipped, verify
 from deploycompress.pipeline.winner import train_winner
-from deploycompress.profile import Profile, load_profile
-from deploycompress.report.progress import Progress, SilentProgress
-from deploycompress.search import ENGINES
-from deploycompress.search.reward import RewardSettings
-from deploycompress.search.rl_pruner import RlPrunerSettings
+from deploycompress.profile import Profile
+from deploycompress.report.progress import Progress
 from deploycompress.train.accuracy import chance_warning
 
 
@@ -33,13 +27,12 @@ def compress(
     source: Source,
     *,
     profile: str | os.PathLike[str] | Profile,
-    data: str | Sequence[str] | None = None,
-    test_data: str | Sequence[str] | None = None,
+    data: DataSpec | None = None,
+    test_data: DataSpec | None = None,
     normalize: str | None = None,
     constraints: Sequence[str] | None = None,
     search: str = "rl-pruner",
-    engine: RlPrunerSettings | None = None,
-    reward: RewardSettings | None = None,
+    settings: Settings | None = None,
     budget: float | None = None,
     evaluations: int | None = None,
     epochs: int | None = None,
@@ -54,27 +47,8 @@ def compress(
 ) -> Result:
     """Shrink a trained network until it meets the constraints, and prove and measure what comes out.
 
-    Args:
-        source: model file, ONNX model, or module.
-        profile: name or path of a device profile, or the profile itself.
-        data: training data; a validation split is taken from it, and rewards see only that.
-        test_data: held-out data, used once, for the final accuracy.
-        normalize: how pixels become inputs; none for the default of the kind of data.
-        constraints: replace the profile's.
-        search: name of the engine.
-        engine: settings of RL-Pruner; none for the paper's, stopping once the constraints are met.
-        reward: which reward; none for RL-Pruner's accuracy-based one with linearly annealed constraints.
-        budget: seconds for the whole run; by default 15 minutes unless both `evaluations` and `epochs` are given.
-        evaluations: most students the search may try.
-        epochs: rounds of the winner's training, instead of what the budget allows.
-        input_shape: shape of the input, batch included, where the file does not say.
-        arch: what builds the network of a state dict.
-        trust: load files that may run code of their own.
-        allow: further classes a pickled module may use.
-        out: folder for model.onnx and result.json; none writes nothing.
-        force: replace a result that is there already.
-        seed: of everything random.
-        progress: who is told of the stages.
+    The files model.onnx and result.json go to the folder `out`, where one is given, and replace a result that is
+    there only with `force`. All other parameters are those of `pipeline.job.Request`, which explains each.
 
     Returns:
         The result; `met` says whether the shipped bytes meet every constraint.
@@ -84,43 +58,12 @@ def compress(
     """
     destination = None if out is None else Path(out)
     check_destination(destination, force=force)
-    if search not in ENGINES:
-        raise UsageError(f"There is no search engine {search!r}; known: {', '.join(ENGINES)}.")
-    target = profile if isinstance(profile, Profile) else load_profile(profile)
-    rows = target.constraints if constraints is None else tuple(parse_constraint(text) for text in constraints)
-    listener = progress or SilentProgress()
-    is_open_ended = evaluations is not None and epochs is not None
-    clock = Stopwatch(DEFAULT_BUDGET_S if budget is None and not is_open_ended else budget)
-    with listener.stage("capture the model"):
-        teacher = capture(
-            source,
-            input_shape=input_shape,
-            arch=arch,
-            trust=trust,
-            allow=tuple(allow),
-            max_opset=target.runtime.max_opset,
-            max_ir=target.runtime.max_ir,
-        )
-        channels = trace_channels(teacher)
-    with listener.stage("read the data"):
-        task, test = read_data(teacher, data, test_data, normalize=normalize, seed=seed)
-    job = Job(
-        teacher=teacher,
-        channels=channels,
-        space=search_space(channels, target.channels.quantum),
-        task=task,
-        test=test,
-        profile=target,
-        constraints=rows,
-        engine=engine or RlPrunerSettings(stop_when_met=True),
-        reward=reward or RewardSettings(),
-        epochs=epochs,
-        evaluations=evaluations,
-        seed=seed,
-        clock=clock,
-        progress=listener,
-    )
-    document, model = _run(job)
+    request = Request(
+        source=source, profile=profile, data=data, test_data=test_data, normalize=normalize, constraints=constraints,
+        search=search, settings=settings, budget=budget, evaluations=evaluations, epochs=epochs,
+        input_shape=input_shape, arch=arch, trust=trust, allow=tuple(allow), seed=seed, progress=progress,
+    )  # fmt: skip
+    document, model = _run(prepare(request))
     if destination is not None:
         write_result(destination, document, model, force=force)
     met = all(row["ok"] for row in document["constraints"])

@@ -75,7 +75,8 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
         sparsity=sparsity,
         evaluations=job.evaluations,
         epochs=job.epochs,
-        settings=job.engine,
+        training=job.settings.training,
+        settings=job.settings.search,
     )
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, budget, rows)
@@ -89,7 +90,7 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
         outcome.evaluations,
         started,
         sparsity,
-        _scaled(job.engine, budget),
+        _scaled(job.settings.search, budget),
     )
 
 
@@ -106,7 +107,7 @@ def _probe(job: Job, environment: LocalEnvironment, rows: tuple[Constraint, ...]
 def _run_engine(
     job: Job, environment: LocalEnvironment, budget: SearchBudget, rows: tuple[Constraint, ...]
 ) -> SearchOutcome[State]:
-    settings = replace(job.reward, constraints=rows)
+    settings = replace(job.settings.reward, constraints=rows)
     state = rl_pruner.init(job.space, budget.engine, settings, job.seed, environment.scores())
     watch = Stopwatch(budget.seconds)
     with job.progress.stage("search", total=budget.engine.evaluations) as task:

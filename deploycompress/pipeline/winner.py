@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.network.module import GraphModule, to_torch
 from deploycompress.pipeline.job import Job
 from deploycompress.plan import Plan
 from deploycompress.train.distil import distil
-from deploycompress.train.distil_settings import DistilProgress, DistilReport, DistilSettings, StopReason
+from deploycompress.train.distil_settings import DistilProgress, DistilReport, StopReason
 from deploycompress.train.generator import make_generator
 
 LEAST_SECONDS = 1.0
@@ -17,7 +19,7 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
     """Distil the student of a plan until the time or the epochs are over; its best weights stay."""
     module = to_torch(environment.student(plan))
     environment.recalibrate(module)
-    settings = DistilSettings(epochs=job.epochs, seconds=_seconds(job))
+    settings = replace(job.settings.training, epochs=job.epochs, seconds=_seconds(job))
     generator = make_generator(job.seed)
     with job.progress.stage("distil the winner", total=1.0) as task:
         shares = [0.0]

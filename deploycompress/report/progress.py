@@ -15,6 +15,8 @@ from typing import Protocol, TextIO
 
 logger = logging.getLogger("deploycompress")
 
+LINE_EVERY_S = 30.0
+
 
 class Task(Protocol):
     """One stage under way."""
@@ -86,7 +88,8 @@ class PlainProgress:
         indent = "  " * self._depth
         amount = "" if total is None else f" ({total:g})"
         _write_line(self._stream, f"{indent}{name}{amount} ...")
-        task, started_s, outcome = _RememberedTask(), time.perf_counter(), "stopped after"
+        task = _ReportedTask(self._stream, f"{indent}{name}", total)
+        started_s, outcome = time.perf_counter(), "stopped after"
         self._depth += 1
         try:
             yield task
@@ -133,6 +136,25 @@ class _RememberedTask:
 
     def advance(self, amount: float = 1.0) -> None:
         pass
+
+    def note(self, text: str) -> None:
+        self.text = text
+
+
+class _ReportedTask:
+    """Writes a line now and then, so that a log of a long stage does not look dead."""
+
+    def __init__(self, stream: TextIO, name: str, total: float | None) -> None:
+        self.text = ""
+        self._stream, self._name, self._total = stream, name, total
+        self._done, self._written_s = 0.0, time.monotonic()
+
+    def advance(self, amount: float = 1.0) -> None:
+        self._done += amount
+        if time.monotonic() - self._written_s >= LINE_EVERY_S:
+            self._written_s = time.monotonic()
+            share = "" if not self._total else f" {min(self._done / self._total, 1):.0%}"
+            _write_line(self._stream, f"{self._name}:{share}{_in_brackets(self.text)}")
 
     def note(self, text: str) -> None:
         self.text = text

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 
+from deploycompress.capture.importing import current_folder_importable
 from deploycompress.errors import DataError
 from deploycompress.train.dataset import Dataset, make_dataset
 
@@ -33,7 +30,7 @@ def read_factory(place: str) -> Dataset:
     """
     module_name, _, name = place.partition(":")
     try:
-        with _current_folder_importable():
+        with current_folder_importable():
             factory = getattr(importlib.import_module(module_name), name)
             made = factory()
     except _FAILURES as error:
@@ -45,13 +42,3 @@ def read_factory(place: str) -> Dataset:
         raise DataError(f"The data factory {place!r} returned {type(made).__name__}; expected (images, labels).")
     images, labels = (np.asarray(part) for part in made)
     return make_dataset(images, labels, source=place)
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)

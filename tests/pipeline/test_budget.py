@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from deploycompress.pipeline.budget import ADVANCE_SHARE, SEARCH_SHARE, Stopwatch, plan_search
 from deploycompress.search.rl_pruner import RlPrunerSettings
 from deploycompress.search.space import Dimension, Space
+from deploycompress.train.distil_settings import DistilSettings
 
 SPACE = Space(tuple(Dimension(name, 64, (16, 32, 48, 64)) for name in "abcdef"))
 
@@ -27,6 +28,7 @@ def test_scaled_search_fits(left_s: float, evaluation_s: float, sparsity: float,
         evaluations=evaluations,
         epochs=None,
         settings=RlPrunerSettings(),
+        training=DistilSettings(),
     )
     engine = budget.engine
     assert budget.seconds == SEARCH_SHARE * left_s
@@ -48,6 +50,7 @@ def test_more_time_means_more_evaluations() -> None:
             evaluations=None,
             epochs=None,
             settings=RlPrunerSettings(),
+            training=DistilSettings(),
         ).engine.evaluations
         for left in (60.0, 600.0, 6000.0)
     ]
@@ -56,7 +59,14 @@ def test_more_time_means_more_evaluations() -> None:
 
 def test_without_a_time_limit_the_evaluations_count() -> None:
     budget = plan_search(
-        None, space=SPACE, evaluation_s=1.0, sparsity=0.4, evaluations=50, epochs=4, settings=RlPrunerSettings()
+        None,
+        space=SPACE,
+        evaluation_s=1.0,
+        sparsity=0.4,
+        evaluations=50,
+        epochs=4,
+        settings=RlPrunerSettings(),
+        training=DistilSettings(),
     )
     assert budget.seconds is None
     assert budget.advance.seconds is None
