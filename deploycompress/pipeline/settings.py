@@ -1,4 +1,4 @@
-"""Reads `--set SECTION.NAME=VALUE`: every number of the papers can be changed, and an unknown one is refused by name."""
+"""Reads `--set SECTION.NAME=VALUE`: every number of the papers can be changed; an unknown one is refused by name."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ def _converted(name: str, text: str, kind: type) -> object:
             raise UsageError(f"--set {name}={text}: expected true or false.")
         return text == "true"
     try:
-        return kind(text)
+        return int(text) if kind is int else float(text)
     except ValueError as error:
         raise UsageError(f"--set {name}={text}: expected a number ({kind.__name__}).") from error
