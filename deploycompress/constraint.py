@@ -19,12 +19,12 @@ METRICS: Mapping[str, str] = {
     "macs_ratio": "student's multiply-accumulates over the teacher's",
     "weights_mib": "size of all constants, MiB",
     "activation_peak_mib": "largest sum of live activations for one sample, MiB",
+    "activation_peak_ratio": "student's largest sum of live activations over the teacher's",
     "peak_rss_mib": "peak resident memory over an empty session, MiB",
     "accuracy": "share of validation samples classified right",
 }
 
 ANALYTIC_METRICS = frozenset({"params", "params_ratio", "macs", "macs_ratio", "weights_mib"})
-RATIO_METRICS = frozenset({"latency_ratio", "params_ratio", "macs_ratio"})
 
 _TERM = re.compile(r"^(?:(?P<factor>[0-9.eE+-]+)\*)?(?P<metric>[a-z_]+)$")
 

@@ -160,9 +160,11 @@ def graphs(draw: st.DrawFn) -> Graph:
     x = net.conv("x", draw(st.integers(2, 8)))
     for kind in draw(st.lists(st.sampled_from(sorted(LAYERS)), max_size=6)):
         x = LAYERS[kind](net, x, draw(st.integers(2, 6)))
-    if draw(st.booleans()):
-        x = net.op("GlobalAveragePool", x)
-        x = net.op("Flatten", x, axis=1)
+    head = draw(st.sampled_from(["pooled", "flattened", "reshaped"]))
+    if head == "pooled":
+        x = net.op("Flatten", net.op("GlobalAveragePool", x), axis=1)
+    elif head == "flattened":
+        x = net.op("Flatten", x, axis=1, width=net.width[x] * _size(net) ** 2)
     else:
         x = net.op("AveragePool", net.conv(x, 4, stride=2), kernel_shape=[1, 1])
         x = net.op("GlobalMaxPool", x)
@@ -188,8 +190,13 @@ def _split_and_swap(net: NetBuilder, x: str, first: int) -> str:
     return net.op("Concat", right, net.op("Relu", left), axis=1, width=first + 3)
 
 
+def _size(net: NetBuilder) -> int:
+    """Height and width of the current images: each option A shortcut has halved them."""
+    return 16 >> sum(node.op_type == "Pad" for node in net.nodes)
+
+
 def _shuffle(net: NetBuilder, x: str) -> str:
-    half, size = net.width[x] // 2, 16 >> sum(node.op_type == "Pad" for node in net.nodes)
+    half, size = net.width[x] // 2, _size(net)
     split = net.op("Reshape", x, net.integers(0, 2, half, size, size))
     swapped = net.op("Transpose", split, perm=[0, 2, 1, 3, 4])
     return net.op("Reshape", swapped, net.integers(0, 2 * half, size, size), width=net.width[x])

@@ -16,6 +16,7 @@ from deploycompress.evaluation import Evaluation
 from deploycompress.execute.stages import StageTimer
 from deploycompress.graph import Graph
 from deploycompress.measure.failure import FailedMeasurementError
+from deploycompress.measure.measurement import Measurement
 from deploycompress.measure.meter import Meter
 from deploycompress.measure.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
@@ -65,6 +66,7 @@ class LocalEnvironment:
         self, teacher: Graph, channels: Channels, *, task: TaskData, meter: Meter, settings: LocalSettings
     ) -> None:
         self._teacher, self._channels = teacher, channels
+        self._teacher_peak_bytes = meter.measure(teacher, max_seconds=0.0).activation_peak_bytes
         self._task, self._meter, self._settings = task, meter, settings
         self._compute = training_compute()  # candidates are compared with each other; what ships is judged in float32
         self._timer = StageTimer()
@@ -153,7 +155,7 @@ class LocalEnvironment:
                 measurement = self._meter.measure(
                     student, baseline=self._teacher, max_seconds=self._settings.measure_seconds
                 )
-            self._measured[key] = {**analytic_metrics(student, self._teacher), **measurement.metrics()}
+            self._measured[key] = student_metrics(student, self._teacher, measurement, self._teacher_peak_bytes)
         return self._measured[key]
 
     def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:
@@ -168,7 +170,8 @@ class LocalEnvironment:
     def accuracy_of(self, module: GraphModule) -> float:
         """Take a network's accuracy on the validation split."""
         with self._timer.stage("accuracy"):
-            return accuracy(module, self._task.validation, self._task.normalization, compute=self._compute)
+            placed = module.to(self._compute.device)
+            return accuracy(placed, self._task.validation, self._task.normalization, compute=self._compute)
 
     def recalibrate(self, module: GraphModule) -> None:
         """Give a cut network's batch norms the statistics of what now flows through them."""
@@ -194,9 +197,10 @@ class LocalEnvironment:
             self._task.normalization,
             generator=np.random.default_rng(self._settings.seed + 1),
             samples=self._settings.scoring_images,
+            device=self._compute.device,
         )
         with self._timer.stage("score"):
-            scores = taylor_scores(module, ties, self._channels.count, batches)
+            scores = taylor_scores(module.to(self._compute.device), ties, self._channels.count, batches)
         scores[~kept] = -np.inf
         return {
             group.name: tuple(float(score) for score in scores[self._channels.members_of(index)])
@@ -204,9 +208,20 @@ class LocalEnvironment:
         }
 
 
-def analytic_metrics(student: Graph, teacher: Graph) -> dict[str, float]:
-    """Count parameters and multiply-accumulates, absolute and relative to the teacher."""
+def student_metrics(
+    student: Graph, teacher: Graph, measurement: Measurement, teacher_peak_bytes: int
+) -> dict[str, float]:
+    """Give everything known of a student but its accuracy, under the names of `constraint.METRICS`.
+
+    Args:
+        student: the graph that was measured.
+        teacher: what it was cut from.
+        measurement: of the student, beside the teacher.
+        teacher_peak_bytes: the teacher's activation peak.
+    """
     return {
+        **measurement.metrics(),
+        "activation_peak_ratio": measurement.activation_peak_bytes / max(teacher_peak_bytes, 1),
         "params": float(params(student)),
         "params_ratio": params(student) / params(teacher),
         "macs": float(macs(student)),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploycompress.capture.capture import Source
-from deploycompress.execute.local import LocalEnvironment, LocalSettings, analytic_metrics
+from deploycompress.execute.local import LocalEnvironment, LocalSettings, student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measure.measurement import Measurement
 from deploycompress.measure.meter import Meter
@@ -90,8 +90,7 @@ def _run(job: Job) -> tuple[Document, bytes]:
     with job.progress.stage("take the final accuracy"), timer.stage("final accuracy"):
         accuracy = _final_accuracy(job, model)
     metrics = {
-        **analytic_metrics(shipped, job.teacher),
-        **measurement.metrics(),
+        **student_metrics(shipped, job.teacher, measurement, teacher.activation_peak_bytes),
         "accuracy": training.accuracy,
     }
     outcome = Outcome(

@@ -10,6 +10,7 @@ from deploycompress.search.rl_pruner import RlPrunerSettings
 from deploycompress.search.space import Dimension, Space
 from deploycompress.train.distil_settings import DistilSettings
 
+SETTINGS, TRAINING = RlPrunerSettings(), DistilSettings()
 SPACE = Space(tuple(Dimension(name, 64, (16, 32, 48, 64)) for name in "abcdef"))
 
 
@@ -27,8 +28,8 @@ def test_scaled_search_fits(left_s: float, evaluation_s: float, sparsity: float,
         sparsity=sparsity,
         evaluations=evaluations,
         epochs=None,
-        settings=RlPrunerSettings(),
-        training=DistilSettings(),
+        settings=SETTINGS,
+        training=TRAINING,
     )
     engine = budget.engine
     assert budget.seconds == SEARCH_SHARE * left_s
@@ -49,8 +50,8 @@ def test_more_time_means_more_evaluations() -> None:
             sparsity=0.4,
             evaluations=None,
             epochs=None,
-            settings=RlPrunerSettings(),
-            training=DistilSettings(),
+            settings=SETTINGS,
+            training=TRAINING,
         ).engine.evaluations
         for left in (60.0, 600.0, 6000.0)
     ]
@@ -65,8 +66,8 @@ def test_without_a_time_limit_the_evaluations_count() -> None:
         sparsity=0.4,
         evaluations=50,
         epochs=4,
-        settings=RlPrunerSettings(),
-        training=DistilSettings(),
+        settings=SETTINGS,
+        training=TRAINING,
     )
     assert budget.seconds is None
     assert budget.advance.seconds is None
