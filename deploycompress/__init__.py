@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deploycompress.capture.capture import capture
+    from deploycompress.capturing.capture import capture
     from deploycompress.channels.records import ChannelGroup
     from deploycompress.channels.trace import channel_groups
     from deploycompress.constraint import Constraint
     from deploycompress.errors import DeployCompressError
     from deploycompress.graph import Graph
-    from deploycompress.measure.meter import measure
+    from deploycompress.measuring.meter import measure
     from deploycompress.network.module import from_torch, to_torch
     from deploycompress.pipeline.result import Result
     from deploycompress.pipeline.run import compress
@@ -34,13 +34,13 @@ _HOMES: Mapping[str, str] = {
     "Plan": "plan",
     "Profile": "profile",
     "Result": "pipeline.result",
-    "capture": "capture.capture",
+    "capture": "capturing.capture",
     "channel_groups": "channels.trace",
     "compress": "pipeline.run",
     "from_torch": "network.module",
     "load_profile": "profile",
     "masked": "surgery.slim",
-    "measure": "measure.meter",
+    "measure": "measuring.meter",
     "slim": "surgery.slim",
     "to_torch": "network.module",
 }

@@ -14,10 +14,10 @@ import torch
 import torchvision
 from torch import nn
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
-from deploycompress.measure.static import params
+from deploycompress.measuring.static import params
 from deploycompress.plan import Plan
 from deploycompress.surgery.oracle import check_plan
 from deploycompress.surgery.slim import slim

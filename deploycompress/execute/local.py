@@ -15,10 +15,10 @@ from deploycompress.channels.records import Channels
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.stages import StageTimer
 from deploycompress.graph import Graph
-from deploycompress.measure.failure import FailedMeasurementError
-from deploycompress.measure.measurement import Measurement
-from deploycompress.measure.meter import Meter
-from deploycompress.measure.static import macs, params
+from deploycompress.measuring.failure import FailedMeasurementError
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.meter import Meter
+from deploycompress.measuring.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.surgery.masks import kept_channels

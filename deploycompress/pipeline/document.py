@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploycompress.graph import Graph
-from deploycompress.measure.measurement import Measurement
-from deploycompress.measure.static import macs, params, weights_bytes
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.static import macs, params, weights_bytes
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found

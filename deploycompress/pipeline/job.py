@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from deploycompress.capture.capture import Source, capture
+from deploycompress.capturing.capture import Source, capture
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
 from deploycompress.constraint import Constraint, parse_constraint

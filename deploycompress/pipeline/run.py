@@ -6,11 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploycompress.capture.capture import Source
+from deploycompress.capturing.capture import Source
 from deploycompress.execute.local import LocalEnvironment, LocalSettings, student_metrics
 from deploycompress.execute.stages import StageTimer
-from deploycompress.measure.measurement import Measurement
-from deploycompress.measure.meter import Meter
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.document import Document, Outcome, build_document
 from deploycompress.pipeline.job import DataSpec, Job, Request, prepare
 from deploycompress.pipeline.result import Result, check_destination, write_result

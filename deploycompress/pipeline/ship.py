@@ -13,9 +13,9 @@ from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.errors import VerificationError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
-from deploycompress.measure.measurement import Measurement
-from deploycompress.measure.meter import Meter
-from deploycompress.measure.predict import predict
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.meter import Meter
+from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
 from deploycompress.plan import Plan

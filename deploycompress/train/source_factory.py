@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from deploycompress.capture.importing import current_folder_importable
+from deploycompress.capturing.importing import current_folder_importable
 from deploycompress.errors import DataError
 from deploycompress.train.dataset import Dataset, make_dataset
 

@@ -139,13 +139,14 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
         *("--profile", "x86", "--data", "digits#train", "--test-data", "digits#test", "--normalize", "unit"),
         *("--constraint", "params <= 10", "--constraint", "macs <= 10", "--budget", "1h30m", "--evaluations", "3"),
         *("--epochs", "2", "--input-shape", "1,1,8,8", "--arch", "m:f", "--seed", "5", "--quiet", "--out", "o"),
-        *("--json", "model.pt"),
+        *("--set", "search.samples=4", "--json", "model.pt"),
     )
     given = pipeline.given
     assert code == 0
     assert json.loads(out) == {"profile": "x86", "constraints": []}
     assert err == "a library that talks\nwarning: near chance\n"
     assert given.pop("progress") is not None
+    assert given.pop("settings").search.samples == 4
     assert given == {
         "source": Path("model.pt"),
         "profile": "x86",

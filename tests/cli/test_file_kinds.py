@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from tests.shared import CIFAR10, RESNET20, ROOT, needs_shared
 from tools.cifar_resnet import resnet20
 
@@ -21,7 +21,7 @@ IMAGE = (2, 3, 32, 32)
 
 
 def run_command(model: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploycompress.cli.main", "--profile", "x86"]
+    command = [sys.executable, "-m", "deploycompress", "--profile", "x86"]
     command += ["--data", str(CIFAR10 / "train-0.npz"), "--constraint", "params_ratio <= 0.7", "--out", str(out)]
     command += ["--evaluations", "3", "--epochs", "1", "--quiet", "--json", *options, str(model)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.execute.local import LocalEnvironment, LocalSettings
 from deploycompress.graph import Graph
-from deploycompress.measure.meter import Meter
-from deploycompress.measure.static import params
+from deploycompress.measuring.meter import Meter
+from deploycompress.measuring.static import params
 from deploycompress.pipeline.job import read_data
 from deploycompress.plan import Plan
 from deploycompress.profile import load_profile

@@ -9,7 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.graph import Array, Graph, graph_from_onnx
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from deploycompress.measure.interval import Interval, quantile, quantile_interval, ratio_interval
+from deploycompress.measuring.interval import Interval, quantile, quantile_interval, ratio_interval
 
 # Latencies of a small network on a shared machine, microseconds; skewed, with outliers, as latencies are.
 RECORDED = [

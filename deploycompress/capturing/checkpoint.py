@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deploycompress.capture.allowlist import layer_class, user_classes
-from deploycompress.capture.file_kind import FileKind
-from deploycompress.capture.importing import FACTORY_ERRORS, build_architecture, current_folder_importable
-from deploycompress.capture.pickle_names import pickled_names
+from deploycompress.capturing.allowlist import layer_class, user_classes
+from deploycompress.capturing.file_kind import FileKind
+from deploycompress.capturing.importing import FACTORY_ERRORS, build_architecture, current_folder_importable
+from deploycompress.capturing.pickle_names import pickled_names
 from deploycompress.errors import ModelError, UntrustedModelError, UsageError
 
 WEIGHT_KEYS = ("state_dict", "model_state_dict", "model")  # where training scripts put the weights of a checkpoint

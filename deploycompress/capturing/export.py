@@ -17,8 +17,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from deploycompress.capture.draft import BATCH
-from deploycompress.capture.importing import FACTORY_ERRORS
+from deploycompress.capturing.draft import BATCH
+from deploycompress.capturing.importing import FACTORY_ERRORS
 from deploycompress.errors import ModelError, UsageError
 from deploycompress.graph import Array
 

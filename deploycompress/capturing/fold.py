@@ -15,7 +15,7 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from deploycompress.capture.draft import infer_types
+from deploycompress.capturing.draft import infer_types
 from deploycompress.graph import Array, Graph, Node, Shape
 
 BATCHES = (2, 3)

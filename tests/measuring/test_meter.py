@@ -15,9 +15,9 @@ import pytest
 from deploycompress.errors import MeasureError, ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import graph_from_onnx
-from deploycompress.measure import FailedMeasurementError, FailureKind, Meter, measure
+from deploycompress.measuring import FailedMeasurementError, FailureKind, Meter, measure
 from deploycompress.profile import Profile, load_profile
-from tests.measure.networks import conv_net, endless_net, heavy_weights_net, huge_net
+from tests.measuring.networks import conv_net, endless_net, heavy_weights_net, huge_net
 
 GIB = 2**30
 

@@ -1,4 +1,4 @@
-"""The converter process: `python -m deploycompress.capture.convert_opset SOURCE RESULT OPSET`."""
+"""The converter process: `python -m deploycompress.capturing.convert_opset SOURCE RESULT OPSET`."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 
 from deploycompress.errors import MeasureError
-from deploycompress.measure import child
-from deploycompress.measure.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring import child
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 
 _START_SECONDS = 120.0
 _GRACE_AFTER_PARENT_SECONDS = 30.0

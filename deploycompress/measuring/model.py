@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 
 from deploycompress.errors import ModelError
 from deploycompress.graph import DEFAULT_DOMAINS, Graph, graph_from_onnx
-from deploycompress.measure import static
+from deploycompress.measuring import static
 from deploycompress.profile import Runtime
 
 Source = Graph | bytes | Path

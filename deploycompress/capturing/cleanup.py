@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploycompress.capture.fold import BatchView
+from deploycompress.capturing.fold import BatchView
 from deploycompress.graph import Array, Graph, Node, prune_unused
 
 INTEGER_TYPES = (np.int32, np.int64)

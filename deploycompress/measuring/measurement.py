@@ -12,7 +12,7 @@ import numpy as np
 
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
-from deploycompress.measure.interval import Interval, quantile, quantile_interval, ratio_interval
+from deploycompress.measuring.interval import Interval, quantile, quantile_interval, ratio_interval
 
 SCHEMA = 1
 NS_PER_MS = 1e6

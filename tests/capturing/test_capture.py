@@ -11,10 +11,10 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.errors import ModelError, UsageError
 from deploycompress.graph import Graph
-from tests.capture.build import INPUT_SHAPE, exported_onnx, save_program, save_torchscript, seeded_net
+from tests.capturing.build import INPUT_SHAPE, exported_onnx, save_program, save_torchscript, seeded_net
 
 NET_OPS = ["Conv", "BatchNormalization", "Relu", "Reshape", "Gemm"]
 NET_WEIGHTS = {"conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var", "head.weight", "head.bias"}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploycompress.capture.draft import BATCH, infer_types
-from deploycompress.capture.fold import BATCHES, BatchView, Pair, fold_constants, view_of_constants
+from deploycompress.capturing.draft import BATCH, infer_types
+from deploycompress.capturing.fold import BATCHES, BatchView, Pair, fold_constants, view_of_constants
 from deploycompress.graph import Array, Graph, Node, Shape
 
 COPY = 0  # in a reshape target: take this size from the input

@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torch import nn
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.graph import Graph
 from tools.cifar_resnet import resnet20
 

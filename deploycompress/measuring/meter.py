@@ -12,12 +12,12 @@ from onnx import TensorProto, helper
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
-from deploycompress.measure import static
-from deploycompress.measure.child import Message
-from deploycompress.measure.failure import FailedMeasurementError, FailureKind
-from deploycompress.measure.measurement import Conditions, Machine, Measurement
-from deploycompress.measure.model import MeasurableModel, Source, read_model
-from deploycompress.measure.process import MeasuringProcess
+from deploycompress.measuring import static
+from deploycompress.measuring.child import Message
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.measurement import Conditions, Machine, Measurement
+from deploycompress.measuring.model import MeasurableModel, Source, read_model
+from deploycompress.measuring.process import MeasuringProcess
 from deploycompress.profile import Profile
 
 _INPUT_SEED = 0

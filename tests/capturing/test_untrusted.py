@@ -13,10 +13,10 @@ import torch
 import torchvision
 from torch import nn
 
-from deploycompress.capture.allowlist import layer_class
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.allowlist import layer_class
+from deploycompress.capturing.capture import capture
 from deploycompress.errors import ModelError, UntrustedModelError, UsageError
-from tests.capture.build import INPUT_SHAPE, Net, save_program, save_torchscript, seeded_net
+from tests.capturing.build import INPUT_SHAPE, Net, save_program, save_torchscript, seeded_net
 
 
 class Evil:
@@ -59,9 +59,9 @@ def test_pickled_torchvision_module_needs_no_trust(tmp_path: Path) -> None:
 
 def test_own_class_is_named_and_loads_with_allow(tmp_path: Path) -> None:
     torch.save(seeded_net(), tmp_path / "net.pt")
-    with pytest.raises(UntrustedModelError, match=r"tests\.capture\.build\.Net"):
+    with pytest.raises(UntrustedModelError, match=r"tests\.capturing\.build\.Net"):
         capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE)
-    allowed = capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE, allow=("tests.capture.build:Net",))
+    allowed = capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE, allow=("tests.capturing.build:Net",))
     trusted = capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE, trust=True)
     assert allowed.to_bytes() == trusted.to_bytes()
 
@@ -71,7 +71,7 @@ def test_class_of_a_training_script_is_found_by_its_name(tmp_path: Path, monkeyp
     monkeypatch.setattr(sys.modules["__main__"], "Net", Net, raising=False)
     torch.save(seeded_net(), tmp_path / "net.pt")
     monkeypatch.undo()
-    graph = capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE, allow=("tests.capture.build:Net",))
+    graph = capture(tmp_path / "net.pt", input_shape=INPUT_SHAPE, allow=("tests.capturing.build:Net",))
     assert graph.outputs[0].shape == ("N", 5)
 
 
@@ -108,7 +108,7 @@ def test_allowlist_admits_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["os:system", "subprocess:Popen", "builtins:eval", "Net", "a:b:c", "tests.capture.build:seeded_net"]
+    "entry", ["os:system", "subprocess:Popen", "builtins:eval", "Net", "a:b:c", "tests.capturing.build:seeded_net"]
 )
 def test_allow_takes_model_classes_only(tmp_path: Path, entry: str) -> None:
     torch.save(seeded_net(), tmp_path / "net.pt")

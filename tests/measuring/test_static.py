@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, graph_from_onnx
-from deploycompress.measure import Meter, static
+from deploycompress.measuring import Meter, static
 from deploycompress.profile import load_profile
-from tests.measure.networks import conv_net, model_of
+from tests.measuring.networks import conv_net, model_of
 
 
 def exported(module: torch.nn.Module, image: torch.Tensor) -> Graph:

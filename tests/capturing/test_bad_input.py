@@ -10,11 +10,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from deploycompress.capture.capture import capture
+from deploycompress.capturing.capture import capture
 from deploycompress.errors import ModelError, UsageError
-from tests.capture.build import INPUT_SHAPE, exported_onnx, seeded_net
+from tests.capturing.build import INPUT_SHAPE, exported_onnx, seeded_net
 
-ARCH = "tests.capture.build:seeded_net"
+ARCH = "tests.capturing.build:seeded_net"
 
 
 def tiny_model(
@@ -89,10 +89,10 @@ def test_state_dict_goes_through_with_arch(tmp_path: Path) -> None:
         ("seeded_net", "cannot be understood"),
         (f"{ARCH}(width=print())", "not literals"),
         (f"{ARCH}(wide=3)", "fails: TypeError"),
-        ("tests.capture.build:nothing", "has no 'nothing'"),
-        ("tests.capture.nowhere:net", "cannot be imported"),
-        ("tests.capture.build:INPUT_SHAPE", "expected a function"),
-        ("tests.capture.test_bad_input:tiny_model", "makes a ModelProto"),
+        ("tests.capturing.build:nothing", "has no 'nothing'"),
+        ("tests.capturing.nowhere:net", "cannot be imported"),
+        ("tests.capturing.build:INPUT_SHAPE", "expected a function"),
+        ("tests.capturing.test_bad_input:tiny_model", "makes a ModelProto"),
     ],
 )
 def test_arch_that_cannot_work_is_refused(tmp_path: Path, arch: str | None, message: str) -> None:

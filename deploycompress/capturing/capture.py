@@ -11,20 +11,20 @@ import onnx
 import torch
 from torch import nn
 
-from deploycompress.capture.batch_free import free_batch, settle_sizes
-from deploycompress.capture.checkpoint import LoadedModule, load_module
-from deploycompress.capture.cleanup import (
+from deploycompress.capturing.batch_free import free_batch, settle_sizes
+from deploycompress.capturing.checkpoint import LoadedModule, load_module
+from deploycompress.capturing.cleanup import (
     drop_unread_outputs,
     remove_no_ops,
     separate_equal_weights,
     unshare_size_constants,
 )
-from deploycompress.capture.draft import BATCH, draft_from_onnx, infer_types, refuse_huge_tensors
-from deploycompress.capture.export import EXPORT_OPSET, evaluation_mode, export_module, run_module, tied_parameters
-from deploycompress.capture.file_kind import FileKind, file_kind
-from deploycompress.capture.fold import BATCHES, fold_constants, view_at_two_batches
-from deploycompress.capture.onnx_file import OLDEST_OPSET, check_supported, read_onnx, with_opset
-from deploycompress.capture.parity import Run, in_batches_of, onnx_runner, random_inputs, verify
+from deploycompress.capturing.draft import BATCH, draft_from_onnx, infer_types, refuse_huge_tensors
+from deploycompress.capturing.export import EXPORT_OPSET, evaluation_mode, export_module, run_module, tied_parameters
+from deploycompress.capturing.file_kind import FileKind, file_kind
+from deploycompress.capturing.fold import BATCHES, fold_constants, view_at_two_batches
+from deploycompress.capturing.onnx_file import OLDEST_OPSET, check_supported, read_onnx, with_opset
+from deploycompress.capturing.parity import Run, in_batches_of, onnx_runner, random_inputs, verify
 from deploycompress.errors import MissingShapeError, ModelError, UsageError
 from deploycompress.graph import Array, Graph, Port, graph_from_onnx
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from deploycompress.capture.importing import import_object
+from deploycompress.capturing.importing import import_object
 from deploycompress.errors import UsageError
 
 LAYER_PACKAGES = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.")

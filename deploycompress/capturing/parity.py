@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from deploycompress.capture.onnx_file import serialised
+from deploycompress.capturing.onnx_file import serialised
 from deploycompress.errors import ModelError
 from deploycompress.graph import Array, Graph, Port
 

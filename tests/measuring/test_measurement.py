@@ -13,8 +13,8 @@ import pytest
 from deploycompress.constraint import METRICS
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
-from deploycompress.measure import Conditions, FailedMeasurementError, FailureKind, Machine, Measurement
-from tests.measure.test_interval import RECORDED
+from deploycompress.measuring import Conditions, FailedMeasurementError, FailureKind, Machine, Measurement
+from tests.measuring.test_interval import RECORDED
 
 MACHINE = Machine(id="a", arch="x86_64", board="", cpu="some", cores=2, system="Linux 6", governor="")
 CONDITIONS = Conditions(
