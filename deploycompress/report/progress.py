@@ -86,7 +86,7 @@ class PlainProgress:
     def stage(self, name: str, total: float | None = None) -> Iterator[Task]:
         """Write the stage's first line, and its last one on leaving, also when it fails."""
         indent = "  " * self._depth
-        amount = "" if total is None else f" ({total:g})"
+        amount = "" if total is None or total <= 1 else f" ({total:g})"
         _write_line(self._stream, f"{indent}{name}{amount} ...")
         task = _ReportedTask(self._stream, f"{indent}{name}", total)
         started_s, outcome = time.perf_counter(), "stopped after"
