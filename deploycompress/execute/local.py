@@ -44,12 +44,14 @@ class LocalSettings:
         recalibration_images: images that give a cut student its batch norm statistics.
         scoring_images: images that Taylor scores are computed on; 100 in RL-Pruner.
         measure_seconds: time for one latency measurement.
+        measures_rss: whether resident memory is taken, too, which starts two processes for each student.
         seed: of everything random.
     """
 
     recalibration_images: int = 1024
     scoring_images: int = 100
     measure_seconds: float = 0.5
+    measures_rss: bool = False
     seed: int = 0
 
 
@@ -155,6 +157,8 @@ class LocalEnvironment:
                 measurement = self._meter.measure(
                     student, baseline=self._teacher, max_seconds=self._settings.measure_seconds
                 )
+                if self._settings.measures_rss:
+                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(student))
             self._measured[key] = student_metrics(student, self._teacher, measurement, self._teacher_peak_bytes)
         return self._measured[key]
 

@@ -74,9 +74,9 @@ def _run(job: Job) -> tuple[Document, bytes]:
     timer = StageTimer()
     with Meter(job.profile) as meter:
         with job.progress.stage("judge the teacher"):
-            environment = LocalEnvironment(
-                job.teacher, job.channels, task=job.task, meter=meter, settings=LocalSettings(seed=job.seed)
-            )
+            reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
+            settings = LocalSettings(seed=job.seed, measures_rss=reads_rss)
+            environment = LocalEnvironment(job.teacher, job.channels, task=job.task, meter=meter, settings=settings)
             teacher = measure_shipped(job.teacher.to_bytes(), job.teacher, meter)
         _greet(job, environment.teacher_accuracy, teacher)
         found = find_plan(job, environment)

@@ -70,6 +70,17 @@ def test_summary_is_on_stdout_and_unmet_constraints_exit_one(teacher: Path, tmp_
     assert (out / "model.onnx").is_file()
 
 
+def test_memory_and_latency_can_be_traded_in_one_row(teacher: Path, tmp_path: Path) -> None:
+    mixed = "latency_ms + 0.05*peak_rss_mib <= 1000"
+    done = run(teacher, tmp_path / "out", *CUT, "--constraint", mixed, "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    row = next(row for row in document["constraints"] if row["expression"] == mixed)
+    student = document["student"]
+    expected = student["latency_ms"]["p90"] + 0.05 * student["peak_rss_bytes"] / 2**20
+    assert row["value"] == pytest.approx(expected)
+
+
 def test_limit_out_of_reach_names_how_close_it_gets(teacher: Path, tmp_path: Path) -> None:
     done = run(teacher, tmp_path / "out", "--constraint", "macs_ratio <= 0.0001")
     assert_refused(done, tmp_path / "out", 1, "the smallest student there is has")
