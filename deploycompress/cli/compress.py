@@ -6,41 +6,14 @@ import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import click
 
+from deploycompress.cli.compress_options import CompressOptions
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
 from deploycompress.cli.preflight import check_request, default_out, describe_request
 from deploycompress.cli.types import ConstraintExpression, Duration, InputShape
-
-
-class CompressOptions(TypedDict):
-    """What click hands over, by parameter name."""
-
-    model: tuple[str, ...]
-    profile: str
-    data: str | None
-    test_data: str | None
-    normalize: str | None
-    constraints: tuple[str, ...]
-    search: str
-    settings: tuple[str, ...]
-    budget: float | None
-    evaluations: int | None
-    epochs: int | None
-    input_shape: tuple[int, ...] | None
-    arch: str | None
-    trust: bool
-    allow: tuple[str, ...]
-    out: Path | None
-    force: bool
-    seed: int
-    as_json: bool
-    quiet: bool
-    verbose: bool
-    dry_run: bool
-
 
 HELP = with_examples(
     "Shrink MODEL until it meets the profile's constraints; write model.onnx and result.json.",
@@ -139,7 +112,7 @@ def compress_command(**options: Unpack[CompressOptions]) -> int:
 def _compress(source: Path, options: CompressOptions, out: Path) -> int:
     from deploycompress.pipeline.run import compress  # brings torch along: not for --help
     from deploycompress.pipeline.settings import read_settings
-    from deploycompress.report.progress import open_progress
+    from deploycompress.report.listener import open_progress
     from deploycompress.report.summary import render_summary
 
     # Standard output belongs to the result alone, and libraries print to it.

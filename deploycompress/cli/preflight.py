@@ -13,7 +13,7 @@ from deploycompress.errors import DataError, ModelError
 from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destination
 
 if TYPE_CHECKING:
-    from deploycompress.cli.compress import CompressOptions
+    from deploycompress.cli.compress_options import CompressOptions
 
 COMMANDS = ("compress", "profiles")
 

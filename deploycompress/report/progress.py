@@ -1,21 +1,16 @@
 """What a long run tells its user: stages, messages and warnings.
 
-The pipeline speaks to the `Progress` protocol; who listens is decided here: a terminal, a log, or nobody.
-It knows nothing of models, and `rich` is imported only when a terminal is there to draw on.
+The pipeline speaks to the `Progress` protocol; who listens is decided elsewhere. Nobody does by default.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TextIO
+from typing import Protocol
 
 logger = logging.getLogger("deploycompress")
-
-LINE_EVERY_S = 30.0
 
 
 class Task(Protocol):
@@ -46,7 +41,7 @@ class SilentProgress:
 
     def stage(self, name: str, total: float | None = None) -> AbstractContextManager[Task]:  # noqa: ARG002  protocol
         """Open a stage that is not shown."""
-        return _unshown_stage()
+        return unshown_stage()
 
     def message(self, text: str) -> None:
         """Log the text at level INFO."""
@@ -57,80 +52,13 @@ class SilentProgress:
         logger.warning("%s", text)
 
 
-class QuietProgress:
-    """Only warnings are written, one line each."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def stage(self, name: str, total: float | None = None) -> AbstractContextManager[Task]:  # noqa: ARG002  protocol
-        """Open a stage that is not shown."""
-        return _unshown_stage()
-
-    def message(self, text: str) -> None:
-        """Drop the text."""
-
-    def warning(self, text: str) -> None:
-        """Write the text."""
-        _write_line(self._stream, f"warning: {text}")
-
-
-class PlainProgress:
-    """Lines for a log: one when a stage starts, one with its seconds when it ends."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._depth = 0
-
-    @contextmanager
-    def stage(self, name: str, total: float | None = None) -> Iterator[Task]:
-        """Write the stage's first line, and its last one on leaving, also when it fails."""
-        indent = "  " * self._depth
-        amount = "" if total is None or total <= 1 else f" ({total:g})"
-        _write_line(self._stream, f"{indent}{name}{amount} ...")
-        task = _ReportedTask(self._stream, f"{indent}{name}", total)
-        started_s, outcome = time.perf_counter(), "stopped after"
-        self._depth += 1
-        try:
-            yield task
-            outcome = "done in"
-        finally:
-            self._depth -= 1
-            seconds = time.perf_counter() - started_s
-            _write_line(self._stream, f"{indent}{name}: {outcome} {seconds:.1f} s{_in_brackets(task.text)}")
-
-    def message(self, text: str) -> None:
-        """Write the text."""
-        _write_line(self._stream, "  " * self._depth + text)
-
-    def warning(self, text: str) -> None:
-        """Write the text, marked as a warning."""
-        _write_line(self._stream, f"warning: {text}")
-
-
 @contextmanager
-def open_progress(stream: TextIO, *, quiet: bool = False) -> Iterator[Progress]:
-    """Choose the listener that suits a stream and close it in the end.
-
-    Args:
-        stream: where progress is shown, normally standard error.
-        quiet: show warnings only.
-
-    Yields:
-        Moving bars on a terminal (without colour where `NO_COLOR` is set), lines elsewhere.
-    """
-    if quiet:
-        yield QuietProgress(stream)
-    elif stream.isatty() and os.environ.get("TERM") != "dumb":
-        from deploycompress.report.bars import open_bars
-
-        with open_bars(stream) as bars:
-            yield bars
-    else:
-        yield PlainProgress(stream)
+def unshown_stage() -> Iterator[Task]:
+    """Open a stage that nobody sees."""
+    yield _UnshownTask()
 
 
-class _RememberedTask:
+class _UnshownTask:
     def __init__(self) -> None:
         self.text = ""
 
@@ -139,36 +67,3 @@ class _RememberedTask:
 
     def note(self, text: str) -> None:
         self.text = text
-
-
-class _ReportedTask:
-    """Writes a line now and then, so that a log of a long stage does not look dead."""
-
-    def __init__(self, stream: TextIO, name: str, total: float | None) -> None:
-        self.text = ""
-        self._stream, self._name, self._total = stream, name, total
-        self._done, self._written_s = 0.0, time.monotonic()
-
-    def advance(self, amount: float = 1.0) -> None:
-        self._done += amount
-        if time.monotonic() - self._written_s >= LINE_EVERY_S:
-            self._written_s = time.monotonic()
-            share = "" if not self._total else f" {min(self._done / self._total, 1):.0%}"
-            _write_line(self._stream, f"{self._name}:{share}{_in_brackets(self.text)}")
-
-    def note(self, text: str) -> None:
-        self.text = text
-
-
-@contextmanager
-def _unshown_stage() -> Iterator[Task]:
-    yield _RememberedTask()
-
-
-def _in_brackets(text: str) -> str:
-    return f" ({text})" if text else ""
-
-
-def _write_line(stream: TextIO, text: str) -> None:
-    stream.write(f"{text}\n")
-    stream.flush()

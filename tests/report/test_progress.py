@@ -10,7 +10,9 @@ import sys
 import pytest
 
 from deploycompress.report.bars import open_bars
-from deploycompress.report.progress import PlainProgress, QuietProgress, SilentProgress, open_progress
+from deploycompress.report.lines import PlainProgress, QuietProgress
+from deploycompress.report.listener import open_progress
+from deploycompress.report.progress import SilentProgress
 
 
 class _Terminal(io.StringIO):
@@ -112,3 +114,12 @@ def test_bars_honour_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rich_is_not_imported_with_the_protocol() -> None:
     code = "import sys, deploycompress.report.progress; sys.exit('rich' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_plain_shows_that_a_long_stage_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploycompress.report.lines.LINE_EVERY_S", 0.0)
+    stream = io.StringIO()
+    with PlainProgress(stream).stage("distil", total=4) as task:
+        task.note("step 1")
+        task.advance()
+    assert stream.getvalue().splitlines()[1] == "distil: 25% (step 1)"
