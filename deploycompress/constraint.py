@@ -26,6 +26,9 @@ METRICS: Mapping[str, str] = {
 
 ANALYTIC_METRICS = frozenset({"params", "params_ratio", "macs", "macs_ratio", "weights_mib"})
 
+COMPARABLE_METRICS = ANALYTIC_METRICS | {"latency_ratio", "activation_peak_ratio", "accuracy"}
+"""Metrics that mean something on another machine than the profile's device, too."""
+
 _TERM = re.compile(r"^(?:(?P<factor>[0-9.eE+-]+)\*)?(?P<metric>[a-z_]+)$")
 
 
@@ -59,6 +62,15 @@ class Constraint:
     def is_met(self, metrics: Mapping[str, float]) -> bool:
         """Say whether the row holds; NaN does not."""
         return self.value(metrics) <= self.bound
+
+    @property
+    def shown_bound(self) -> float:
+        """The limit as its author wrote it: rows with `>=` are kept with their signs turned."""
+        return -self.bound if ">=" in self.expression else self.bound
+
+    def shown_value(self, metrics: Mapping[str, float]) -> float:
+        """Compute the left side as its author wrote it."""
+        return -self.value(metrics) if ">=" in self.expression else self.value(metrics)
 
     def tightened(self, margin: float) -> Constraint:
         """Make the row stricter by a share of its bound, so that noise does not break the original."""
@@ -94,9 +106,16 @@ def parse_constraint(expression: str) -> Constraint:
 
 
 def make_constraint(terms: Mapping[str, float], maximum: float) -> Constraint:
-    """Build a row from a profile's table of factors."""
-    text = " + ".join(f"{factor:g}*{metric}" if factor != 1 else metric for metric, factor in terms.items())
-    return parse_constraint(f"{text} <= {maximum:g}")
+    """Build a row from a profile's table of factors, to the last digit.
+
+    Raises:
+        UsageError: a metric is unknown, a number is not finite, or there is no term.
+    """
+    text = "".join(
+        f" {'-' if factor < 0 else '+'} {'' if abs(factor) == 1 else f'{abs(factor)!r}*'}{metric}"
+        for metric, factor in terms.items()
+    )
+    return parse_constraint(f"{text.removeprefix(' + ').strip()} <= {maximum!r}")
 
 
 def _parse_terms(left: str, expression: str) -> list[tuple[str, float]]:
@@ -105,7 +124,7 @@ def _parse_terms(left: str, expression: str) -> list[tuple[str, float]]:
     terms = []
     for piece in pieces:
         sign = -1.0 if piece.startswith("-") else 1.0
-        match = _TERM.match(piece.lstrip("+-"))
+        match = _TERM.match(piece[1:] if piece[0] in "+-" else piece)
         if not match:
             raise UsageError(
                 f"Constraint {expression!r}: {piece!r} is not a metric or number*metric, such as '0.05*peak_rss_mib'."
@@ -116,9 +135,12 @@ def _parse_terms(left: str, expression: str) -> list[tuple[str, float]]:
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METRICS)}."
             raise UsageError(f"Constraint {expression!r} names the unknown metric {metric!r}; {hint}")
         try:
-            terms.append((metric, sign * float(match["factor"] or 1.0)))
+            factor = float(match["factor"] or 1.0)
         except ValueError as error:
             raise UsageError(f"Constraint {expression!r}: {match['factor']!r} is not a number.") from error
+        if not math.isfinite(factor):
+            raise UsageError(f"Constraint {expression!r}: the factor {match['factor']!r} is not finite.")
+        terms.append((metric, sign * factor))
     if not terms:
         raise UsageError(f"Constraint {expression!r} has no metric on its left side.")
     return terms

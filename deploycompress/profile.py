@@ -316,7 +316,7 @@ def _read(file: Traversable) -> Profile:
         raise ProfileError(
             f"Profile {file} is not UTF-8 text (byte {error.start}); a profile is a TOML file."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ProfileError(f"Profile {file} is not valid TOML: {error}.") from error
     if "name" in table:
         raise ProfileError(f"Profile {file} has the unknown key 'name'; a profile is named after its file.")

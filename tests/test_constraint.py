@@ -80,3 +80,23 @@ def test_a_metric_that_was_not_measured_is_an_error() -> None:
 def test_what_is_no_row_is_refused_with_its_text(text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words.replace("*", r"\*")):
         parse_constraint(text)
+
+
+def test_profile_rows_keep_signs_and_every_digit() -> None:
+    row = make_constraint({"latency_ms": 1.0, "accuracy": -2.0}, 5.0)
+    assert dict(row.terms) == {"latency_ms": 1.0, "accuracy": -2.0}
+    exact = make_constraint({"params": 1.0, "latency_ms": 8.1234567}, 12345678.0)
+    assert exact.bound == 12345678.0
+    assert dict(exact.terms)["latency_ms"] == 8.1234567
+
+
+def test_lower_limits_are_shown_as_written() -> None:
+    row = parse_constraint("accuracy >= 0.9")
+    assert (row.shown_bound, row.shown_value({"accuracy": 0.95})) == (0.9, 0.95)
+    assert row.is_met({"accuracy": 0.95})
+    assert not row.is_met({"accuracy": 0.85})
+
+
+def test_infinite_factor_is_refused() -> None:
+    with pytest.raises(UsageError, match="not finite"):
+        parse_constraint("1e999*params <= 1")

@@ -1,6 +1,6 @@
 # Sourced by the other scripts: a virtual environment in .venv with the package and its extras, made once.
 
-ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+ROOT="$(CDPATH= cd -- "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
 
 is_new_enough() {

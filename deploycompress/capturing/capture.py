@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Mapping
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +24,7 @@ from deploycompress.capturing.cleanup import (
     separate_equal_weights,
     unshare_size_constants,
 )
-from deploycompress.capturing.draft import BATCH, draft_from_onnx, infer_types, refuse_huge_tensors
+from deploycompress.capturing.draft import BATCH, LARGEST_TENSOR, draft_from_onnx, infer_types, refuse_huge_tensors
 from deploycompress.capturing.export import EXPORT_OPSET, evaluation_mode, export_module, run_module, tied_parameters
 from deploycompress.capturing.file_kind import FileKind, file_kind
 from deploycompress.capturing.fold import BATCHES, fold_constants, view_at_two_batches
@@ -32,6 +37,12 @@ LARGEST_ROUNDS = 200  # each round settles at least one reshape; most models nee
 OLDEST_IR = 4  # before it, weights had to be inputs
 USUAL_IR = 8  # belongs to operator set 17
 TRACED_BATCH = 3  # not the batch that verifies, so that a batch size frozen by tracing is noticed
+
+# What parsers of ONNX, pickle and zip raise on bytes that were flipped, apart from their own errors.
+DAMAGE = (
+    ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 Source = str | os.PathLike[str] | onnx.ModelProto | nn.Module
 
@@ -75,19 +86,38 @@ def capture(
         if kind is FileKind.ONNX:
             if arch is not None:
                 raise UsageError(f"{path} is an ONNX model, so --arch {arch} has no place; leave it out.")
-            return _capture_onnx(read_onnx(path), input_shape, max_opset, max_ir)
-        loaded = load_module(path, kind, arch=arch, trust=trust, allow=allow)
+            with _damage_is_a_model_error(str(path)):
+                return _capture_onnx(read_onnx(path), input_shape, max_opset, max_ir)
+        with _damage_is_a_model_error(str(path)):
+            loaded = load_module(path, kind, arch=arch, trust=trust, allow=allow)
     elif isinstance(source, onnx.ModelProto):
-        return _capture_onnx(source, input_shape, max_opset, max_ir)
+        with _damage_is_a_model_error("The ONNX model"):
+            return _capture_onnx(source, input_shape, max_opset, max_ir)
     else:
         loaded = LoadedModule(module=source)
     with evaluation_mode(loaded.module):
         return _capture_module(loaded, input_shape, max_opset, max_ir)
 
 
+@contextmanager
+def _damage_is_a_model_error(name: str) -> Iterator[None]:
+    """Say in one sentence what a damaged file made a parser stumble over, whatever the parser called it."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = (str(error) or type(error).__name__).strip().splitlines()[0][:200]
+        raise ModelError(
+            f"{name} is damaged or not what it claims to be ({reason}); copy or export it again."
+        ) from error
+
+
 def _check_limits(input_shape: tuple[int, ...] | None, max_opset: int, max_ir: int) -> None:
     if input_shape is not None and (len(input_shape) < 2 or any(size < 1 for size in input_shape)):
         raise UsageError(f"--input-shape {input_shape} is no batch of inputs; expected sizes such as 1,3,32,32.")
+    if input_shape is not None and math.prod(input_shape[1:]) > LARGEST_TENSOR:
+        raise UsageError(
+            f"--input-shape {input_shape} has {math.prod(input_shape[1:])} values a sample; check the sizes."
+        )
     if max_opset < OLDEST_OPSET or max_ir < OLDEST_IR:
         raise UsageError(
             f"Operator set {max_opset} and IR version {max_ir} are too old; "

@@ -1,4 +1,4 @@
-"""The converter process: `python -m deploycompress.capturing.convert_opset SOURCE RESULT OPSET`."""
+"""The converter process: `python -P convert_opset.py SOURCE RESULT OPSET`; it knows nothing of the package."""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from deploycompress.errors import UsageError
 ARCH_FORM = "expected package.module:factory or torchvision:name, with literal arguments such as (num_classes=10)"
 ARCH_PATTERN = re.compile(r"(?P<module>[\w.]+):(?P<name>[A-Za-z_]\w*)(?P<call>\(.*\))?", re.DOTALL)
 # What a factory of the user may well raise; other exceptions are bugs worth their traceback.
-FACTORY_ERRORS = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError)
+FACTORY_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SystemExit,
+)  # fmt: skip
 
 
 def build_architecture(arch: str) -> nn.Module:

@@ -77,14 +77,9 @@ def with_opset(model: onnx.ModelProto, newest: int) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="deploycompress-") as folder:
         source, result = Path(folder, "source.onnx"), Path(folder, "result.onnx")
         source.write_bytes(serialised(model))
-        command = [
-            sys.executable,
-            "-m",
-            "deploycompress.capturing.convert_opset",
-            str(source),
-            str(result),
-            str(target),
-        ]
+        # By its path and with -P: with -m, a file named onnx.py in the current folder would run.
+        converter = Path(__file__).with_name("convert_opset.py")
+        command = [sys.executable, "-P", str(converter), str(source), str(result), str(target)]
         try:
             done = subprocess.run(  # noqa: S603 our own module, on files we wrote
                 command, capture_output=True, timeout=CONVERSION_SECONDS, check=False, text=True

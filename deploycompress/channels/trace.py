@@ -12,7 +12,7 @@ from deploycompress.channels.records import NO_CHANNEL, ChannelGroup, Channels, 
 from deploycompress.channels.rules.table import RULES, freeze_unknown
 from deploycompress.graph import Graph
 
-Signature = tuple[tuple[tuple[str, int], ...], str]
+Ties = tuple[tuple[tuple[str, int], int], ...]
 
 
 def trace_channels(graph: Graph) -> Channels:
@@ -93,29 +93,30 @@ def _reasons(builder: LabelBuilder, root: Numbers) -> dict[int, str]:
     return reasons
 
 
-def _signatures(builder: LabelBuilder, root: Numbers) -> dict[int, list[tuple[str, int]]]:
-    """Collect, for each channel, the weight axes tied to it, makers first, in graph order."""
-    found: dict[int, dict[tuple[str, int], None]] = {}
+def _signatures(builder: LabelBuilder, root: Numbers) -> dict[int, Ties]:
+    """Collect, for each channel, the weight axes tied to it, makers first, and how often it stands on each."""
+    found: dict[int, dict[tuple[str, int], int]] = {}
     for makers in (True, False):
         for tied in builder.tied:
             if (tied.role == Role.MAKES) == makers:
-                for label in np.unique(root[tied.ids]):
-                    found.setdefault(int(label), {})[(tied.tensor, tied.axis)] = None
+                for label, times in zip(*np.unique(root[tied.ids], return_counts=True), strict=True):
+                    found.setdefault(int(label), {})[(tied.tensor, tied.axis)] = int(times)
     found.pop(NO_CHANNEL, None)
-    return {label: list(members) for label, members in found.items()}
+    return {label: tuple(members.items()) for label, members in found.items()}
 
 
 def _form_groups(
-    root: Numbers, signatures: dict[int, list[tuple[str, int]]], reasons: dict[int, str]
+    root: Numbers, signatures: dict[int, Ties], reasons: dict[int, str]
 ) -> tuple[Numbers, Numbers, Numbers, tuple[ChannelGroup, ...]]:
     """Number the channels from one and put those with equal signature and reason in one group."""
     number = np.zeros(len(root), dtype=np.int64)
-    groups: dict[Signature, list[int]] = {}
+    groups: dict[tuple[Ties, str], list[int]] = {}
     for label in sorted(signatures):
-        groups.setdefault((tuple(signatures[label]), reasons.get(label, "")), []).append(label)
+        groups.setdefault((signatures[label], reasons.get(label, "")), []).append(label)
     group_of, index_in_group, records = [-1], [0], []
     taken: set[str] = set()
-    for (members, why), labels in groups.items():
+    for (ties, why), labels in groups.items():
+        members = tuple(place for place, _ in ties)
         name = _unique(members[0][0].removesuffix(".weight"), taken)
         records.append(ChannelGroup(name=name, width=len(labels), members=members, frozen=bool(why), why=why))
         for index, label in enumerate(labels):
@@ -135,8 +136,10 @@ def _unique(name: str, taken: set[str]) -> str:
 
 
 def _distinct(builder: LabelBuilder) -> Iterator[Tied]:
-    seen: set[tuple[str, int]] = set()
+    """Give each tie once; a weight that two nodes use in different ways is tied in both roles."""
+    seen: set[tuple[str, int, Role]] = set()
     for tied in builder.tied:
-        if (tied.tensor, tied.axis) not in seen:
-            seen.add((tied.tensor, tied.axis))
+        place = (tied.tensor, tied.axis, tied.role)
+        if place not in seen:
+            seen.add(place)
             yield tied

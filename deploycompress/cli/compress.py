@@ -60,10 +60,11 @@ ENVIRONMENT = (
     "settings",
     multiple=True,
     metavar="SECTION.NAME=VALUE",
+    envvar="DEPLOYCOMPRESS_SET",
     help="Change a setting of search, reward, training or loss, such as search.samples=5; repeatable.",
 )
 @click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
-@click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
+@click.option("--evaluations", type=click.IntRange(min=2), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
 @click.option("--input-shape", type=InputShape(), help="Such as 1,3,32,32; by default what the file says, or the data.")
 @click.option(
@@ -88,7 +89,9 @@ ENVIRONMENT = (
     help="Folder for model.onnx and result.json.  [default: MODEL-PROFILE]",
 )
 @click.option("--force", is_flag=True, allow_from_autoenv=False, help="Replace a result that is there already.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, metavar="N", help="Same seed, same plans.")
+@click.option(
+    "--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, metavar="N", help="Same seed, same plans."
+)
 @click.option(
     "--json",
     "as_json",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import glob
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploycompress.errors import DataError, ModelError
+from deploycompress.errors import DataError, ModelError, UsageError
 from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destination
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
         OutputError: the folder holds a result already, or cannot be made.
     """
     from deploycompress.profile import load_profile  # pydantic: not for --help
+    from deploycompress.search import ENGINES
 
+    if options["search"] not in ENGINES:
+        raise UsageError(f"There is no search engine {options['search']!r}; known: {', '.join(ENGINES)}.")
     _check_model(source)
     load_profile(options["profile"])
     _check_data("--data", options["data"])
@@ -65,7 +69,7 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
 
 
 def _check_model(source: Path) -> None:
-    if not source.exists():
+    if not os.path.exists(source):  # noqa: PTH110  Path.exists fails on names too long
         near = difflib.get_close_matches(str(source), COMMANDS, n=1)
         hint = f"did you mean the command {near[0]!r}?" if near else "give the path of a model file."
         raise ModelError(f"There is no model file {str(source)!r}; {hint}")
@@ -77,9 +81,11 @@ def _check_model(source: Path) -> None:
 
 def _check_data(option: str, spec: str | None) -> None:
     """Check what names files; the other forms of a spec are understood further down."""
-    for place in re.split(r"[,\s]+", spec or ""):
+    if spec is None or os.path.exists(spec.partition("#")[0]):  # noqa: PTH110  Path.exists fails on names too long
+        return
+    for place in re.split(r"[,\s]+", spec):
         path = place.split("#")[0]
         names_files = path.endswith(".npz") or "/" in path or glob.has_magic(path)
         # Path.glob refuses absolute patterns, and a name may hold a comma or a space
-        if names_files and ":" not in path and not glob.glob(path) and not Path(spec or "").exists():  # noqa: PTH207
+        if names_files and ":" not in path and not glob.glob(path):  # noqa: PTH207
             raise DataError(f"{option} {spec!r}: no file or folder matches {path!r}; check the path.")

@@ -21,10 +21,11 @@ from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
+from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.masks import kept_channels
 from deploycompress.surgery.slim import embed, slim
 from deploycompress.train.accuracy import accuracy
-from deploycompress.train.compute import training_compute
+from deploycompress.train.compute import Compute, evaluation_compute, training_compute
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilReport, DistilSettings, TaskData
 from deploycompress.train.generator import make_generator
@@ -68,16 +69,19 @@ class LocalEnvironment:
         self, teacher: Graph, channels: Channels, *, task: TaskData, meter: Meter, settings: LocalSettings
     ) -> None:
         self._teacher, self._channels = teacher, channels
-        self._teacher_peak_bytes = meter.measure(teacher, max_seconds=0.0).activation_peak_bytes
+        self._baseline = fold_batch_norm(teacher)
+        self._baseline_peak_bytes = meter.measure(self._baseline, max_seconds=0.0).activation_peak_bytes
         self._task, self._meter, self._settings = task, meter, settings
-        self._compute = training_compute()  # candidates are compared with each other; what ships is judged in float32
+        self._compute = training_compute()
         self._timer = StageTimer()
         self._measured: dict[str, Metrics] = {}
-        self._advanced: dict[str, Graph] = {}
+        self._sources: dict[str, Graph] = {}
+        self._distilled: set[str] = set()
+        self._advances = 0
         self._current, self._plan = teacher, Plan()
         self.advance_settings = DistilSettings(seconds=DEFAULT_ADVANCE_S)
         self.guide = to_torch(teacher)
-        self.teacher_accuracy = self.accuracy_of(self.guide)
+        self.teacher_accuracy = self.exact_accuracy(self.guide)
         self._guide_accuracy = self.teacher_accuracy
         self._scores = self._score(self.guide)
 
@@ -91,6 +95,11 @@ class LocalEnvironment:
         """Number of students whose latency was measured."""
         return len(self._measured)
 
+    @property
+    def measuring_s(self) -> float:
+        """Mean seconds that measuring one student took."""
+        return self.seconds.get("measure", 0.0) / max(self.measurements, 1)
+
     def scores(self) -> Mapping[str, tuple[float, ...]]:
         """Score the current student's channels (RL-Pruner, eq. 24); -inf for those already cut."""
         return self._scores
@@ -101,7 +110,7 @@ class LocalEnvironment:
         Raises:
             MeasureError: the student cannot be measured.
         """
-        return self._metrics(slim(self._current, plan, channels=self._channels), plan)
+        return self._metrics(slim(self._current, plan, channels=self._channels))
 
     def evaluate(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
         """Measure the student a plan makes; take its accuracy after recalibration if that is worth the time."""
@@ -109,14 +118,16 @@ class LocalEnvironment:
         with self._timer.stage("slim"):
             student = slim(self._current, plan, channels=self._channels)
         try:
-            metrics = dict(self._metrics(student, plan))
+            metrics = dict(self._metrics(student))
         except FailedMeasurementError as error:
             return self._evaluation({}, before, failure=str(error))
         if worth_training(metrics):
             with self._timer.stage("recover"):
                 module = to_torch(student)
                 self.recalibrate(module)
-            metrics["accuracy"] = self.accuracy_of(module)
+            # Samples are compared with each other only, so the machine's fastest arithmetic will do.
+            metrics["accuracy"] = self._accuracy_of(module, self._compute)
+        self._sources.setdefault(plan.to_json(), self._current)
         return self._evaluation(metrics, before)
 
     def advance(self, plan: Plan) -> Evaluation:
@@ -134,32 +145,38 @@ class LocalEnvironment:
             report = self._distil(module)
         self._current = embed(self._current, plan, from_torch(module), channels=self._channels)
         self._plan = plan
-        self._advanced[plan.to_json()] = self._current
+        self._sources[plan.to_json()] = self._current
+        self._distilled.add(plan.to_json())
+        self._advances += 1
         self._scores = self._score(module)
         if report.accuracy > self._guide_accuracy:
             self.guide, self._guide_accuracy = module, report.accuracy
         try:
-            metrics = {**self._metrics(student, plan), "accuracy": report.accuracy}
+            metrics = {**self._metrics(student), "accuracy": report.accuracy}
         except FailedMeasurementError as error:
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
 
     def student(self, plan: Plan) -> Graph:
-        """Give the student of a plan with the best weights known for it: those it was distilled to, if it was."""
-        source = self._advanced.get(plan.to_json(), self._current)
-        return slim(source, plan, channels=self._channels)
+        """Give the student of a plan with the weights it was evaluated with; the teacher's, if it never was."""
+        return slim(self._sources.get(plan.to_json(), self._teacher), plan, channels=self._channels)
 
-    def _metrics(self, student: Graph, plan: Plan) -> Metrics:
-        # Latency and memory depend on how many channels stay, not on which.
-        key = repr(sorted(plan.widths().items()))
+    def was_distilled(self, plan: Plan) -> bool:
+        """Say whether the student of a plan has been trained, so that its statistics are its own."""
+        return plan.to_json() in self._distilled
+
+    def _metrics(self, student: Graph) -> Metrics:
+        # Latency and memory depend on the sizes of the tensors, not on which channels they hold.
+        key = repr(sorted((name, array.shape) for name, array in student.weights.items()))
         if key not in self._measured:
+            shipped = fold_batch_norm(student)
             with self._timer.stage("measure"):
                 measurement = self._meter.measure(
-                    student, baseline=self._teacher, max_seconds=self._settings.measure_seconds
+                    shipped, baseline=self._baseline, max_seconds=self._settings.measure_seconds
                 )
                 if self._settings.measures_rss:
-                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(student))
-            self._measured[key] = student_metrics(student, self._teacher, measurement, self._teacher_peak_bytes)
+                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(shipped))
+            self._measured[key] = student_metrics(shipped, self._baseline, measurement, self._baseline_peak_bytes)
         return self._measured[key]
 
     def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:
@@ -171,11 +188,14 @@ class LocalEnvironment:
             seconds={name: seconds for name, seconds in spent.items() if seconds > 0},
         )
 
-    def accuracy_of(self, module: GraphModule) -> float:
-        """Take a network's accuracy on the validation split."""
+    def exact_accuracy(self, module: GraphModule) -> float:
+        """Take a network's accuracy on the validation split in float32, as training and reports do."""
+        return self._accuracy_of(module, evaluation_compute())
+
+    def _accuracy_of(self, module: GraphModule, compute: Compute) -> float:
         with self._timer.stage("accuracy"):
-            placed = module.to(self._compute.device)
-            return accuracy(placed, self._task.validation, self._task.normalization, compute=self._compute)
+            placed = module.to(compute.device)
+            return accuracy(placed, self._task.validation, self._task.normalization, compute=compute)
 
     def recalibrate(self, module: GraphModule) -> None:
         """Give a cut network's batch norms the statistics of what now flows through them."""
@@ -190,7 +210,7 @@ class LocalEnvironment:
         recalibrate(module.to(self._compute.device), batches, compute=self._compute)
 
     def _distil(self, module: GraphModule) -> DistilReport:
-        generator = make_generator(self._settings.seed + len(self._advanced))
+        generator = make_generator(self._settings.seed + self._advances)
         return distil(module, self.guide, self._task, settings=self.advance_settings, generator=generator)
 
     def _score(self, module: GraphModule) -> dict[str, tuple[float, ...]]:
@@ -218,8 +238,8 @@ def student_metrics(
     """Give everything known of a student but its accuracy, under the names of `constraint.METRICS`.
 
     Args:
-        student: the graph that was measured.
-        teacher: what it was cut from.
+        student: the graph that was measured, batch norm folded.
+        teacher: what it was cut from, batch norm folded as well, so that folding alone saves nothing.
         measurement: of the student, beside the teacher.
         teacher_peak_bytes: the teacher's activation peak.
     """

@@ -17,6 +17,7 @@ ADVANCE_SHARE = 0.3  # of the search: distillation between pruning steps
 ADVANCE_CHECKS = 2
 RESERVE_SHARE = 0.04
 LEAST_RESERVE_S = 8.0
+MOST_RESERVE = 0.5
 STEP_S = 120.0  # a pruning step shorter than this learns little and distils less
 MOST_STEPS = 75  # RL-Pruner's own number
 ROOM_FOR_ERROR = 0.85  # evaluations later in a search are not always as cheap as the first
@@ -27,6 +28,7 @@ class Stopwatch:
 
     def __init__(self, budget_s: float | None) -> None:
         self._started = time.monotonic()
+        self._kept_back_s = 0.0
         self.budget_s = budget_s
 
     @property
@@ -37,7 +39,13 @@ class Stopwatch:
     @property
     def reserve_s(self) -> float:
         """Seconds kept back for verification, final measurement and writing."""
-        return 0.0 if self.budget_s is None else max(LEAST_RESERVE_S, RESERVE_SHARE * self.budget_s)
+        if self.budget_s is None:
+            return 0.0
+        return max(LEAST_RESERVE_S, RESERVE_SHARE * self.budget_s, min(self._kept_back_s, MOST_RESERVE * self.budget_s))
+
+    def keep_back(self, seconds: float) -> None:
+        """Reserve time for the end, once it is known what that will take."""
+        self._kept_back_s = seconds
 
     @property
     def left_s(self) -> float | None:

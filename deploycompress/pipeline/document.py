@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.static import macs, params, weights_bytes
@@ -28,8 +29,9 @@ class Outcome:
     Attributes:
         shipped: the graph that ships.
         model: its bytes.
-        teacher_measurement: of the captured teacher, alone with itself.
-        measurement: of the shipped bytes beside the teacher.
+        baseline: the teacher with batch norm folded, as it would ship.
+        teacher_measurement: of the baseline's memory.
+        measurement: of the shipped bytes beside the baseline, in one run.
         accuracy: of `teacher` and `student`, in ONNX Runtime, on the split named.
         split: `test` or `validation`.
         validation_accuracy: the teacher's, on the split that rewards saw.
@@ -42,6 +44,7 @@ class Outcome:
 
     shipped: Graph
     model: bytes
+    baseline: Graph
     teacher_measurement: Measurement
     measurement: Measurement
     accuracy: Mapping[str, float]
@@ -57,8 +60,18 @@ class Outcome:
 def build_document(job: Job, outcome: Outcome) -> Document:
     """Lay a run out as result.json has it."""
     paired = outcome.measurement
-    teacher = _network(job.teacher, outcome.teacher_measurement, outcome.accuracy["teacher"])
+    teacher = _network(outcome.baseline, outcome.teacher_measurement, outcome.accuracy["teacher"])
+    teacher["latency_ms"] = {
+        "p50": paired.baseline_median_ms,
+        "p90": paired.baseline_percentile_ms(90),
+        "n": len(paired.baseline_samples_ns),
+    }
     student = _network(outcome.shipped, paired, outcome.accuracy["student"])
+    student["latency_ms"] = {
+        "p50": paired.median_ms,
+        "p90": paired.percentile_ms(90),
+        "n": len(paired.samples_ns),
+    }
     ratio = paired.ratio_interval()
     return {
         "schema": SCHEMA,
@@ -95,18 +108,17 @@ def build_document(job: Job, outcome: Outcome) -> Document:
 def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Document:
     return {
         "accuracy": accuracy,
-        "latency_ms": {
-            "p50": measurement.median_ms,
-            "p90": measurement.percentile_ms(90),
-            "n": len(measurement.samples_ns),
-            "p50_interval": [measurement.latency_interval_ms(50).low, measurement.latency_interval_ms(50).high],
-            "evidence": str(measurement.evidence),
-        },
         "params": params(graph),
         "macs": macs(graph),
         "weights_bytes": weights_bytes(graph),
         "activation_peak_bytes": measurement.activation_peak_bytes,
         "peak_rss_bytes": measurement.peak_rss_bytes,
+        "evidence": {
+            "accuracy": str(Evidence.MEASURED),
+            **dict.fromkeys(("latency_ms", "peak_rss_bytes"), str(measurement.evidence)),
+            "activation_peak_bytes": str(measurement.activation_evidence),
+            **dict.fromkeys(("params", "macs", "weights_bytes"), str(Evidence.ANALYTIC)),
+        },
     }
 
 

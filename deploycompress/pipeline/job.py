@@ -118,8 +118,12 @@ def prepare(request: Request) -> Job:
     """
     if request.search not in ENGINES:
         raise UsageError(f"There is no search engine {request.search!r}; known: {', '.join(ENGINES)}.")
+    if request.evaluations is not None and request.evaluations < 2:
+        raise UsageError(f"A search needs at least 2 evaluations, one sample and one cut; got {request.evaluations}.")
     profile = request.profile if isinstance(request.profile, Profile) else load_profile(request.profile)
     rows = profile.constraints if request.constraints is None else tuple(map(parse_constraint, request.constraints))
+    if all("accuracy" in row.metrics for row in rows):
+        raise UsageError("No constraint limits what the network costs; give one, such as 'latency_ratio <= 0.5'.")
     progress = request.progress or SilentProgress()
     is_open_ended = request.evaluations is not None and request.epochs is not None
     clock = Stopwatch(DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget)
@@ -193,10 +197,26 @@ def read_data(
         raise DataError("No training data were given; name them with --data, such as --data ./train or 'train-*.npz'.")
     whole = data if isinstance(data, Dataset) else load_data(data, input_shape=shape, num_classes=classes)
     check_fits(whole, input_shape=shape, num_classes=classes)
-    test = None if test_data is None else load_data(test_data, input_shape=shape, num_classes=classes)
+    test = None if test_data is None else _read_test(test_data, whole, shape, classes)
     training, validation = split_validation(whole, generator=np.random.default_rng(seed), at_most=VALIDATION_IMAGES)
     normalization = make_normalization(normalize, whole)
     return TaskData(training=training, validation=validation, normalization=normalization), test
+
+
+def _read_test(spec: DataSpec, training: Dataset, shape: tuple[int, int, int], classes: int) -> Dataset:
+    """Read held-out data and refuse what would make the final accuracy mean something else."""
+    test = load_data(spec, input_shape=shape, num_classes=classes, default_split="test")
+    if test.images.dtype != training.images.dtype:
+        raise DataError(
+            f"The test images of {test.source} are {test.images.dtype}, the training images {training.images.dtype}; "
+            "give both in the same form, for they go through the same normalisation."
+        )
+    if test.class_names and training.class_names and test.class_names != training.class_names:
+        raise DataError(f"{test.source} and {training.source} name their classes differently or in another order.")
+    shared = sorted(set(test.source.split(", ")) & set(training.source.split(", ")))
+    if shared:
+        raise DataError(f"{shared[0]} is named as training and as test data; test data must be held out.")
+    return test
 
 
 def search_space(channels: Channels, quantum: int) -> Space:

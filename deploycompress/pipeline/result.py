@@ -46,12 +46,17 @@ def check_destination(out: Path | None, *, force: bool) -> None:
         return
     if out.exists() and not out.is_dir():
         raise OutputError(f"{str(out)!r} is a file; give the name of a folder for the result.")
+    blocked = [name for name in (MODEL_FILE, RESULT_FILE) if (out / name).is_dir()]
+    if blocked:
+        raise OutputError(f"{str(out / blocked[0])!r} is a folder; give another place with --out.")
     taken = [name for name in (MODEL_FILE, RESULT_FILE) if (out / name).exists()]
     if taken and not force:
         raise OutputError(
             f"{str(out)!r} holds {taken[0]} already; give another folder with --out, or --force to replace it."
         )
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists() or folder.is_symlink())
+    if not parent.is_dir():
+        raise OutputError(f"{str(parent)!r} is no folder, so {str(out)!r} cannot be made; give another with --out.")
     if not os.access(parent, os.W_OK):
         raise OutputError(f"The folder {str(parent)!r} may not be written to; give another with --out.")
 
@@ -65,8 +70,7 @@ def write_result(out: Path, document: Document, model: bytes, *, force: bool) ->
     check_destination(out, force=force)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_whole(out / MODEL_FILE, model)
-        _write_whole(out / RESULT_FILE, (json.dumps(document, indent=2) + "\n").encode())
+        _write_whole(out, {MODEL_FILE: model, RESULT_FILE: (json.dumps(document, indent=2) + "\n").encode()})
     except OSError as error:
         raise OutputError(f"The result could not be written to {str(out)!r}: {error.strerror}.") from error
 
@@ -76,13 +80,17 @@ def describe_artifact(model: bytes, *, opset: int, ir_version: int) -> Document:
     return {"sha256": hashlib.sha256(model).hexdigest(), "opset": opset, "ir_version": ir_version}
 
 
-def _write_whole(target: Path, content: bytes) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+def _write_whole(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put all contents on the disk before the first name appears, so that no file stands beside another run's."""
+    partials = {name: folder / f".{name}.{os.getpid()}.partial" for name in files}
     try:
-        with partial.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(target)
+        for name, content in files.items():
+            with partials[name].open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        for name, partial in partials.items():
+            partial.replace(folder / name)
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)

@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass, replace
 
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.errors import ModelError
+from deploycompress.evaluation import Evaluation
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import SearchBudget, Stopwatch, plan_search
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.ship import prove_surgery
 from deploycompress.plan import Plan
 from deploycompress.report.progress import Task
 from deploycompress.search.engine import Kind
 from deploycompress.search.feasible import needed_sparsity, uniform_plan
 from deploycompress.search.loop import run
 from deploycompress.search.outcome import SearchOutcome, TraceEntry
+from deploycompress.search.reward import meets, reward
 from deploycompress.search.rl_pruner import RlPrunerSettings, State
 from deploycompress.search.rl_pruner import engine as rl_pruner
 
@@ -59,13 +62,15 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
     """
     started = time.monotonic()
     # Accuracy comes after the search, with the winner's training: a row that reads it is judged on what ships.
-    rows = tuple(_with_margin(row) for row in job.constraints if "accuracy" not in row.metrics)
+    limits = [row for row in job.constraints if "accuracy" not in row.metrics]
+    rows = tuple(_with_margin(row) for row in limits)
     with job.progress.stage("probe the limits"):
-        sparsity = _probe(job, environment, rows)
+        sparsity = _probe(job, environment, limits, rows)
         fallback = uniform_plan(job.space, environment.scores(), sparsity)
-        evaluated = time.monotonic()
-        environment.evaluate(fallback, lambda _: True)
-        evaluation_s = time.monotonic() - evaluated
+        prove_surgery(job.teacher, fallback, channels=job.channels, seed=job.seed)
+        begun = time.monotonic()
+        uniform = environment.evaluate(fallback, lambda _: True)
+        evaluation_s = time.monotonic() - begun + environment.measuring_s
     if sparsity == 0.0:
         reason = "The teacher meets the constraints already; nothing was cut."
         return _found(job, environment, Plan(), "teacher", reason, 1, started, sparsity, {})
@@ -81,12 +86,12 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
     )
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, budget, rows)
-    is_engines = outcome.is_feasible and outcome.plan is not None
+    plan, by = _winner(job, environment, outcome, fallback, uniform)
     return _found(
         job,
         environment,
-        outcome.plan if is_engines and outcome.plan else fallback,
-        "rl-pruner" if is_engines else "uniform",
+        plan,
+        by,
         outcome.reason.sentence,
         outcome.evaluations,
         started,
@@ -95,14 +100,25 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
     )
 
 
-def _probe(job: Job, environment: LocalEnvironment, rows: tuple[Constraint, ...]) -> float:
-    sparsity = needed_sparsity(job.space, environment.scores(), rows, environment.cheap_metrics)
-    if sparsity > 0 and not job.space.free:
+def _winner(
+    job: Job, environment: LocalEnvironment, outcome: SearchOutcome[State], fallback: Plan, uniform: Evaluation
+) -> tuple[Plan, str]:
+    """Choose between the engine's plan and the uniform one, where both were evaluated alike."""
+    if not outcome.is_feasible or outcome.plan is None or outcome.evaluation is None:
+        return fallback, "uniform"
+    if environment.was_distilled(outcome.plan):
+        return outcome.plan, "rl-pruner"
+    is_better = reward(outcome.evaluation, job.settings.reward) >= reward(uniform, job.settings.reward)
+    return (outcome.plan, "rl-pruner") if is_better else (fallback, "uniform")
+
+
+def _probe(job: Job, environment: LocalEnvironment, limits: list[Constraint], rows: tuple[Constraint, ...]) -> float:
+    if not job.space.free and not meets(environment.cheap_metrics(Plan()), limits):
         raise ModelError(
             "No channel group can shrink: none is wider than the profile's channel quantum "
             f"{job.profile.channels.quantum}, or all must stay; use a profile with a smaller quantum."
         )
-    return sparsity
+    return needed_sparsity(job.space, environment.scores(), rows, environment.cheap_metrics, limits=limits)
 
 
 def _run_engine(
@@ -136,7 +152,8 @@ def _with_margin(row: Constraint) -> Constraint:
 
 def _scaled(own: RlPrunerSettings, budget: SearchBudget) -> dict[str, tuple[object, object]]:
     before, after = asdict(own), asdict(budget.engine)
-    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    engine = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    return {**engine, "distil_s": (None, budget.advance.seconds), "distil_epochs": (None, budget.advance.epochs)}
 
 
 def _found(

@@ -32,7 +32,11 @@ class Settings:
 
 # Settings that a run derives from its constraints, its budget or its machine.
 _DERIVED = frozenset(
-    {"reward.constraints", "training.loss", "training.compute", "training.steps", "training.epochs", "training.seconds"}
+    {
+        "search.step_sparsity",
+        "reward.constraints",
+        *(f"training.{name}" for name in ("loss", "compute", "steps", "epochs", "seconds")),
+    }
 )
 
 

@@ -16,9 +16,16 @@ LEAST_SECONDS = 1.0
 
 
 def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[GraphModule, DistilReport]:
-    """Distil the student of a plan until the time or the epochs are over; its best weights stay."""
+    """Distil the student of a plan until the time or the epochs are over; its best weights stay.
+
+    Weights that come from the search compete with those of the training, and the teacher itself is left alone.
+    """
     module = to_torch(environment.student(plan))
-    environment.recalibrate(module)
+    if not plan.is_empty and not environment.was_distilled(plan):
+        environment.recalibrate(module)
+    before = environment.exact_accuracy(module)
+    if plan.is_empty:
+        return module, _untrained(before)
     settings = replace(job.settings.training, epochs=job.epochs, seconds=_seconds(job))
     generator = make_generator(job.seed)
     with job.progress.stage("distil the winner", total=1.0) as task:
@@ -37,12 +44,25 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
             job.task,
             settings=settings,
             generator=generator,
-            initial_accuracy=environment.accuracy_of(module),
+            initial_accuracy=before,
             on_step=show,
         )
     if report.stopped is StopReason.DIVERGED:
         job.progress.warning("The winner's training diverged; the best weights before that ship.")
     return module, report
+
+
+def _untrained(accuracy: float) -> DistilReport:
+    return DistilReport(
+        accuracy=accuracy,
+        best_step=0,
+        steps=0,
+        images_seen=0,
+        seconds=0.0,
+        stopped=StopReason.FINISHED,
+        corrections=0,
+        compute="none",
+    )
 
 
 def _seconds(job: Job) -> float | None:

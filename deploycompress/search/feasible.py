@@ -32,6 +32,7 @@ def needed_sparsity(
     constraints: Sequence[Constraint],
     cheap_metrics: Callable[[Plan], Metrics],
     *,
+    limits: Sequence[Constraint] | None = None,
     probes: int = 6,
 ) -> float:
     """Find the smallest uniform sparsity that meets every row whose metrics need no training.
@@ -43,10 +44,11 @@ def needed_sparsity(
         scores: importance by group.
         constraints: rows of A x <= b; rows that read the accuracy are left out.
         cheap_metrics: measures a plan without training it.
+        limits: the rows as they were asked for, where `constraints` are stricter: only these can be out of reach.
         probes: number of halvings of the interval.
 
     Returns:
-        Share of channels to cut, in [0, 1].
+        Share of channels to cut, in [0, 1]; 1 where the smallest student meets the limits but not the stricter rows.
 
     Raises:
         ConstraintError: even the smallest student breaks a row.
@@ -54,7 +56,10 @@ def needed_sparsity(
     rows = [row for row in constraints if "accuracy" not in row.metrics]
     if meets(cheap_metrics(Plan()), rows):
         return 0.0
-    _check_smallest(cheap_metrics(uniform_plan(space, scores, 1.0)), rows)
+    asked = constraints if limits is None else limits
+    _check_smallest(
+        cheap_metrics(uniform_plan(space, scores, 1.0)), [row for row in asked if "accuracy" not in row.metrics]
+    )
     low, high = 0.0, 1.0
     for _ in range(probes):
         middle = (low + high) / 2
@@ -70,6 +75,6 @@ def _check_smallest(metrics: Metrics, rows: Sequence[Constraint]) -> None:
         if not meets(metrics, [row]):
             raise ConstraintError(
                 f"Constraint {row.expression!r} cannot be met: the smallest student there is has "
-                f"{row.value(metrics):.4g}, the limit is {row.bound:.4g}. "
+                f"{row.shown_value(metrics):.4g}, the limit is {row.shown_bound:.4g}. "
                 "Loosen the limit, or start from a smaller model."
             )

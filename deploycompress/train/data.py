@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,11 @@ _WITH_SPLITS = frozenset({"digits", "torchvision", "folder"})
 
 
 def load_data(
-    spec: str | Sequence[str], *, input_shape: ImageShape | None = None, num_classes: int | None = None
+    spec: str | Sequence[str],
+    *,
+    input_shape: ImageShape | None = None,
+    num_classes: int | None = None,
+    default_split: str = "",
 ) -> Dataset:
     """Read labelled images and check that they fit the network.
 
@@ -56,6 +61,7 @@ def load_data(
             commas or spaces.
         input_shape: (C, H, W) the network reads; `None` leaves it open.
         num_classes: how many classes the network tells apart; `None` leaves it open.
+        default_split: split of a source that has some, where the spec names none; empty for the training split.
 
     Raises:
         DataError: nothing is found there, it cannot be read, or it does not fit the network.
@@ -63,7 +69,7 @@ def load_data(
     places = _split_spec(spec)
     if not places:
         raise DataError(f"No data were named; give {FORMS}.")
-    data = concatenate([_read(place, input_shape) for place in places])
+    data = concatenate([_read(place, input_shape, default_split) for place in places])
     check_fits(data, input_shape=input_shape, num_classes=num_classes)
     return data
 
@@ -94,25 +100,31 @@ def check_fits(data: Dataset, *, input_shape: ImageShape | None, num_classes: in
         )
 
 
+def is_there(place: str) -> bool:
+    """Say whether a text names a file or folder; one too long for a name does not."""
+    return os.path.exists(place)  # noqa: PTH110  Path.exists fails where a name is too long
+
+
 def _split_spec(spec: str | Sequence[str]) -> list[str]:
     texts = [spec] if isinstance(spec, str) else list(spec)
     places: list[str] = []
     for text in texts:
-        whole = Path(text.partition("#")[0]).exists() or Path(text).exists()
+        whole = is_there(text.partition("#")[0]) or is_there(text)
         places += [text] if whole and text else re.split(r"[,\s]+", text)
     return list(dict.fromkeys(place for place in places if place))
 
 
-def _read(text: str, input_shape: ImageShape | None) -> Dataset:
+def _read(text: str, input_shape: ImageShape | None, default_split: str) -> Dataset:
     place, split = _take_split(text)
     kind = _kind(place)
     if split and kind not in _WITH_SPLITS:
         raise DataError(f"{place!r} has no splits; leave out '#{split}'.")
-    return _READERS[kind](_Request(place=place, split=split, shape=input_shape))
+    wanted = split or (default_split if kind in ("digits", "torchvision") else "")
+    return _READERS[kind](_Request(place=place, split=wanted, shape=input_shape))
 
 
 def _take_split(text: str) -> tuple[str, str]:
-    if "#" not in text or Path(text).exists():
+    if "#" not in text or is_there(text):
         return text, ""
     place, _, split = text.rpartition("#")
     if split not in SPLITS:
@@ -131,7 +143,7 @@ def _kind(place: str) -> str:
         return "npz"
     if FACTORY.fullmatch(place):
         return "factory"
-    found = "is a file of another kind" if Path(place).exists() else "does not exist"
+    found = "is a file of another kind" if is_there(place) else "does not exist"
     raise DataError(f"{place!r} {found}; give {FORMS}.")
 
 

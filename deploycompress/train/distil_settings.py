@@ -12,6 +12,9 @@ from deploycompress.train.dataset import Dataset
 from deploycompress.train.losses import LossSettings
 from deploycompress.train.normalize import Normalization
 
+LARGEST_BATCH = 65536
+HIGHEST_RATE = 100.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskData:
@@ -69,6 +72,10 @@ class DistilSettings:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"The distillation setting {name} is {value}; expected a positive number.")
+        if not self.batch_size <= LARGEST_BATCH:
+            raise UsageError(f"The distillation setting batch_size is {self.batch_size}; at most {LARGEST_BATCH}.")
+        if not self.peak_rate <= HIGHEST_RATE:
+            raise UsageError(f"The distillation setting peak_rate is {self.peak_rate}; at most {HIGHEST_RATE}.")
         for name in ("warm_up", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from deploycompress.errors import DataError
 from deploycompress.train.dataset import Dataset, make_dataset
 
-_UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    EOFError, KeyError, MemoryError, OSError, OverflowError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def expand_npz(pattern: str) -> list[Path]:

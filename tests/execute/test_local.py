@@ -92,6 +92,18 @@ def test_advance_distils_and_cuts_for_good(environment: LocalEnvironment, teache
     assert any(not np.array_equal(student.weights[name], untrained.weights[name]) for name in student.weights)
 
 
+def test_student_has_the_weights_it_was_evaluated_with(environment: LocalEnvironment, teacher: Graph) -> None:
+    uniform, deeper = Plan(keep={"conv2": tuple(range(16))}), Plan(keep={"conv2": tuple(range(16, 32))})
+    environment.evaluate(uniform, lambda _: True)
+    environment.advance(deeper)
+    # The current student has been trained since, but the uniform plan was judged with the teacher's weights.
+    expected = slim(teacher, uniform)
+    student = environment.student(uniform)
+    assert all(np.array_equal(student.weights[name], expected.weights[name]) for name in expected.weights)
+    assert environment.was_distilled(deeper)
+    assert not environment.was_distilled(uniform)
+
+
 def test_latency_is_measured_once_per_widths(environment: LocalEnvironment) -> None:
     environment.evaluate(Plan(keep={"conv2": tuple(range(16))}), lambda _: False)
     environment.evaluate(Plan(keep={"conv2": tuple(range(16, 32))}), lambda _: False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,22 @@ def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_failed_write_leaves_no_partial_file(tmp_path: Path) -> None:
-    (tmp_path / "result.json").mkdir()
+    tmp_path.joinpath("out").mkdir()
+    taken = tmp_path / "out" / f".result.json.{os.getpid()}.partial"
+    taken.mkdir()
+    (taken / "keeps the folder from being replaced").write_text("")
     with pytest.raises(OutputError, match="could not be written"):
-        write_result(tmp_path, {}, b"model", force=True)
-    assert not list(tmp_path.glob(".*partial"))
+        write_result(tmp_path / "out", {}, b"model", force=True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [taken.name]
+
+
+def test_folder_below_a_file_and_folder_in_the_place_of_a_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(OutputError, match="is no folder"):
+        check_destination(tmp_path / "file" / "out", force=False)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="is no folder"):
+        check_destination(tmp_path / "dangling", force=False)
+    (tmp_path / "out" / "model.onnx").mkdir(parents=True)
+    with pytest.raises(OutputError, match="is a folder"):
+        check_destination(tmp_path / "out", force=True)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from deploycompress.errors import ConstraintError, DataError, OutputError, UsageError
 from deploycompress.pipeline.result import Result
@@ -48,6 +49,12 @@ def test_constraints_are_met_on_what_ships(result: Result) -> None:
     assert rows["params_ratio <= 0.8"]["value"] <= 0.8
     assert rows["params_ratio <= 0.8"]["evidence"] == "analytic"
     assert rows["latency_ratio <= 1.5"]["evidence"] == "measured"
+
+
+def test_latencies_of_one_table_come_from_one_run(result: Result) -> None:
+    document = result.document
+    quotient = document["student"]["latency_ms"]["p50"] / document["teacher"]["latency_ms"]["p50"]
+    assert quotient == pytest.approx(document["ratio"]["latency"])
 
 
 def test_files_hold_what_the_result_says(result: Result) -> None:
@@ -110,11 +117,18 @@ def test_impossible_constraint_is_named_with_how_close_it_gets(teacher: DigitsNe
     assert not (tmp_path / "out").exists()
 
 
-def test_met_constraints_cut_nothing(teacher: DigitsNet, tmp_path: Path) -> None:
+def test_met_constraints_ship_the_teacher_untouched(teacher: DigitsNet, tmp_path: Path) -> None:
     refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 1.0"])
     document = json.loads((tmp_path / "out" / "result.json").read_text())
     assert document["plan"] == {}
     assert document["search"]["winner"] == "teacher"
+    assert document["training"]["steps"] == 0
+    assert document["ratio"]["params"] == 1.0
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).standard_normal((4, 1, 8, 8)).astype(np.float32)
+    with torch.no_grad():
+        expected = teacher(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(session.run(None, {session.get_inputs()[0].name: x})[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_missing_data_and_unknown_engine_are_refused(teacher: DigitsNet, tmp_path: Path) -> None:
@@ -123,6 +137,19 @@ def test_missing_data_and_unknown_engine_are_refused(teacher: DigitsNet, tmp_pat
     with pytest.raises(UsageError, match="'magic'"):
         refuse(teacher, tmp_path / "out", search="magic")
     assert not (tmp_path / "out").exists()
+
+
+def test_only_cost_can_be_searched_for(teacher: DigitsNet, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="limits what the network costs"):
+        refuse(teacher, tmp_path / "out", constraints=["accuracy >= 0.5"])
+
+
+def test_test_data_must_be_held_out_and_of_the_same_form(teacher: DigitsNet, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="held out"):
+        refuse(teacher, tmp_path / "out", test_data="digits#train")
+    np.savez(tmp_path / "floats", images=np.zeros((20, 8, 8, 1), np.float32), labels=np.arange(20) % 10)
+    with pytest.raises(DataError, match="float32"):
+        refuse(teacher, tmp_path / "out", test_data=str(tmp_path / "floats.npz"))
 
 
 def test_taken_folder_is_refused_before_any_work(teacher: DigitsNet, tmp_path: Path) -> None:

@@ -45,3 +45,11 @@ def test_unreachable_row_is_named_with_the_smallest_students_value() -> None:
     rows = [parse_constraint("params_ratio <= 0.9"), parse_constraint("params_ratio <= 0.1")]
     with pytest.raises(ConstraintError, match=r"'params_ratio <= 0.1'.*0\.4375.*0\.1"):
         needed_sparsity(SPACE, SCORES, rows, kept_share)
+
+
+def test_only_the_limits_as_asked_for_can_be_out_of_reach() -> None:
+    asked = parse_constraint("params_ratio <= 0.44")  # the smallest student has 0.4375
+    strict = asked.tightened(0.03)
+    assert needed_sparsity(SPACE, SCORES, [strict], kept_share, limits=[asked]) == 1.0
+    with pytest.raises(ConstraintError, match=r"limit is 0\.4268"):
+        needed_sparsity(SPACE, SCORES, [strict], kept_share)

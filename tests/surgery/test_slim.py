@@ -128,3 +128,38 @@ def test_frozen_group_cannot_be_cut() -> None:
     assert [group.why for group in frozen] == [f"output {graph.outputs[0].name} of the graph"]
     with pytest.raises(PlanError, match="must keep all"):
         slim(graph, Plan(keep={frozen[0].name: (0,)}))
+
+
+def test_weight_used_both_ways_round_is_cut_and_masked_in_both() -> None:
+    net = start(3)
+    x = net.op("Flatten", net.op("GlobalAveragePool", net.conv("x", 6)), axis=1)
+    weight = net.normal("tied.weight", 4, 6)
+    hidden = net.op("Relu", net.op("Gemm", x, weight, width=4, transB=1))
+    graph = net.finish(net.linear(net.op("Gemm", hidden, weight, width=6), 3), input_shape=(3, 8, 8))
+    channels = trace_channels(graph)
+    assert sorted(group.width for group in channels.free_groups) == [4, 6]
+    for seed in range(5):
+        assert check_plan(graph, random_plan(channels, seed), channels=channels).relative <= 1e-5
+
+
+def test_channels_that_stand_twice_are_another_group_than_those_that_stand_once() -> None:
+    net = start(4)
+    x = net.conv("x", 8)
+    half = net.op("Slice", x, net.integers(0), net.integers(4), net.integers(1), width=4)
+    joined = net.op("Concat", x, half, axis=1, width=12)
+    graph = net.finish(net.conv(joined, 5), input_shape=(3, 8, 8))
+    channels = trace_channels(graph)
+    assert sorted(group.width for group in channels.free_groups) == [4, 4]
+    for seed in range(5):
+        assert check_plan(graph, random_plan(channels, seed), channels=channels).relative <= 1e-5
+
+
+def test_single_channel_held_twice_is_frozen() -> None:
+    net = start(5)
+    doubled = net.depthwise(net.conv("x", 4), 2)
+    pair = net.op("Slice", doubled, net.integers(0), net.integers(2), net.integers(1), width=2)
+    flat = net.op("Flatten", pair, axis=1, width=2 * 8 * 8)
+    graph = net.finish(net.linear(flat, 3), input_shape=(3, 8, 8))
+    channels = trace_channels(graph)
+    assert any("single channel" in group.why for group in channels.groups)
+    assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= 1e-5

@@ -17,7 +17,6 @@ def nary(builder: LabelBuilder, node: Node) -> None:
     rank = len(builder.shape(node.outputs[0]))
     labelled = [(name, _aligned(builder, name, rank)) for name in node.inputs if builder.of(name) is not None]
     if not labelled:
-        _pin_constants(builder, node)
         return
     first = labelled[0][1]
     if any(labels.axis != first.axis for _, labels in labelled):
@@ -42,12 +41,3 @@ def _aligned(builder: LabelBuilder, name: str, rank: int) -> Labels:
     if labels is None:
         raise KeyError(name)
     return Labels(labels.axis + rank - len(builder.shape(name)), labels.ids)
-
-
-def _pin_constants(builder: LabelBuilder, node: Node) -> None:
-    # A constant shared with another node must not shrink there when it meets unlabelled tensors here.
-    for name in node.inputs:
-        value = builder.constant(name)
-        for axis, length in enumerate(value.shape if value is not None else ()):
-            if length > 1:
-                builder.tie(node, name, axis, Role.CARRIES, builder.fresh(length) * 0)

@@ -66,6 +66,8 @@ def reshape(builder: LabelBuilder, node: Node) -> None:
         builder.freeze(labels, f"{node.name} computes its target shape")
         return
     moved = _moved(builder, node, labels)
+    if moved is None:
+        return
     copies_input = target[moved.axis] == 0 and not node.attributes.get("allowzero", 0)
     kept_in_place = moved.axis == labels.axis and len(moved.ids) == len(labels.ids)
     if copies_input and not kept_in_place:
@@ -76,11 +78,17 @@ def reshape(builder: LabelBuilder, node: Node) -> None:
     builder.set(node.outputs[0], moved)
 
 
-def _moved(builder: LabelBuilder, node: Node, labels: Labels) -> Labels:
-    """Reshape the labels like the tensor; where they then vary along several axes, unite all but the longest."""
+def _moved(builder: LabelBuilder, node: Node, labels: Labels) -> Labels | None:
+    """Reshape the labels like the tensor; where they then vary along several axes, unite all but the longest.
+
+    A tensor that holds a single channel several times is frozen: no axis tells its channels apart.
+    """
     before, after = builder.shape(node.input(0)), builder.shape(node.outputs[0])
     grid = _grid(labels, before).reshape(after)
     varying = [axis for axis in range(grid.ndim) if (grid != grid.take([0], axis=axis)).any()]
+    if not varying:
+        builder.freeze(labels, f"{node.name} reshapes a single channel")
+        return None
     axis = max(varying, key=lambda candidate: after[candidate])
     line = grid[tuple(slice(None) if position == axis else slice(0, 1) for position in range(grid.ndim))]
     if len(varying) > 1:

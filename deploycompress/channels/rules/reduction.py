@@ -13,7 +13,7 @@ def reduce(builder: LabelBuilder, node: Node) -> None:
         return
     rank = len(builder.shape(node.input(0)))
     given = builder.constant(node.input(1)) if node.input(1) else node.attributes.get("axes")
-    if given is None:
+    if given is None or len(given) == 0:
         builder.freeze(labels, f"{node.name} reduces over all axes, or over computed ones")
         return
     axes = {int(axis) % rank for axis in given}

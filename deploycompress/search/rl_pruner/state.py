@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from deploycompress.constraint import parse_constraint
+from deploycompress.constraint import Constraint
 from deploycompress.errors import UsageError
 from deploycompress.search.engine import Kind, Scores, StopReason
 from deploycompress.search.reward import Quantity, RewardKind, RewardSettings
@@ -95,7 +95,7 @@ class State:
             "settings": dataclasses.asdict(self.settings),
             "reward_settings": {
                 **dataclasses.asdict(dataclasses.replace(self.reward_settings, constraints=())),
-                "constraints": [row.expression for row in self.reward_settings.constraints],
+                "constraints": [dataclasses.asdict(row) for row in self.reward_settings.constraints],
             },
             "space": [[d.group, d.width, d.widths] for d in self.space.dimensions],
             "scores": {g: [None if s == -math.inf else s for s in scores] for g, scores in self.scores.items()},
@@ -156,6 +156,13 @@ def _read_reward(record: Record) -> RewardSettings:
         alpha=record["alpha"],
         beta=record["beta"],
         quantity=Quantity(record["quantity"]),
-        constraints=tuple(parse_constraint(expression) for expression in record["constraints"]),
+        constraints=tuple(
+            Constraint(
+                terms=tuple((str(metric), float(factor)) for metric, factor in row["terms"]),
+                bound=float(row["bound"]),
+                expression=str(row["expression"]),
+            )
+            for row in record["constraints"]
+        ),
         annealing=Annealing(record["annealing"]),
     )
