@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,7 +14,6 @@ from deploycompress.train.losses import LossSettings
 from deploycompress.train.normalize import Normalization
 
 LARGEST_BATCH = 65536
-HIGHEST_RATE = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +74,8 @@ class DistilSettings:
                 raise UsageError(f"The distillation setting {name} is {value}; expected a positive number.")
         if not self.batch_size <= LARGEST_BATCH:
             raise UsageError(f"The distillation setting batch_size is {self.batch_size}; at most {LARGEST_BATCH}.")
-        if not self.peak_rate <= HIGHEST_RATE:
-            raise UsageError(f"The distillation setting peak_rate is {self.peak_rate}; at most {HIGHEST_RATE}.")
+        if not math.isfinite(self.peak_rate):
+            raise UsageError(f"The distillation setting peak_rate is {self.peak_rate}; expected a finite number.")
         for name in ("warm_up", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
