@@ -27,7 +27,7 @@ from deploycompress.surgery.slim import embed, slim
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import Compute, evaluation_compute, training_compute
 from deploycompress.train.distil import distil
-from deploycompress.train.distil_settings import DistilReport, DistilSettings, TaskData
+from deploycompress.train.distil_settings import DistilSettings, TaskData
 from deploycompress.train.generator import make_generator
 from deploycompress.train.importance import calibration_batches, taylor_scores
 from deploycompress.train.recalibrate import recalibrate
@@ -77,7 +77,6 @@ class LocalEnvironment:
         self._measured: dict[str, Metrics] = {}
         self._sources: dict[str, Graph] = {}
         self._distilled: set[str] = set()
-        self._advances = 0
         self._current, self._plan = teacher, Plan()
         self.advance_settings = DistilSettings(seconds=DEFAULT_ADVANCE_S)
         self.guide = to_torch(teacher)
@@ -130,32 +129,30 @@ class LocalEnvironment:
         self._sources.setdefault(plan.to_json(), self._current)
         return self._evaluation(metrics, before)
 
-    def advance(self, plan: Plan) -> Evaluation:
-        """Cut the current student, distil it, and go on from there.
+    def advance(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
+        """Cut the current student, distil it if that is worth the time, and go on from there.
 
         The better of teacher and students so far teaches the next one (RL-Pruner, section 4.1).
         """
         before = self._timer.seconds
         with self._timer.stage("slim"):
             student = slim(self._current, plan, channels=self._channels)
+        try:
+            metrics, failure = dict(self._metrics(student)), ""
+        except FailedMeasurementError as error:
+            metrics, failure = {}, str(error)
         module = to_torch(student)
         with self._timer.stage("recover"):
             self.recalibrate(module)
-        with self._timer.stage("distil"):
-            report = self._distil(module)
+        if not failure and worth_training(metrics):
+            metrics["accuracy"] = self._distil(module, plan)
+        elif not failure:
+            metrics["accuracy"] = self.exact_accuracy(module)
         self._current = embed(self._current, plan, from_torch(module), channels=self._channels)
         self._plan = plan
         self._sources[plan.to_json()] = self._current
-        self._distilled.add(plan.to_json())
-        self._advances += 1
         self._scores = self._score(module)
-        if report.accuracy > self._guide_accuracy:
-            self.guide, self._guide_accuracy = module, report.accuracy
-        try:
-            metrics = {**self._metrics(student), "accuracy": report.accuracy}
-        except FailedMeasurementError as error:
-            return self._evaluation({}, before, failure=str(error))
-        return self._evaluation(metrics, before)
+        return self._evaluation(metrics, before, failure)
 
     def student(self, plan: Plan) -> Graph:
         """Give the student of a plan with the weights it was evaluated with; the teacher's, if it never was."""
@@ -209,9 +206,15 @@ class LocalEnvironment:
         )
         recalibrate(module.to(self._compute.device), batches, compute=self._compute)
 
-    def _distil(self, module: GraphModule) -> DistilReport:
-        generator = make_generator(self._settings.seed + self._advances)
-        return distil(module, self.guide, self._task, settings=self.advance_settings, generator=generator)
+    def _distil(self, module: GraphModule, plan: Plan) -> float:
+        """Train the student of a plan, let it teach if it is the best so far, and give its accuracy."""
+        generator = make_generator(self._settings.seed + len(self._distilled))
+        with self._timer.stage("distil"):
+            report = distil(module, self.guide, self._task, settings=self.advance_settings, generator=generator)
+        self._distilled.add(plan.to_json())
+        if report.accuracy > self._guide_accuracy:
+            self.guide, self._guide_accuracy = module, report.accuracy
+        return report.accuracy
 
     def _score(self, module: GraphModule) -> dict[str, tuple[float, ...]]:
         kept = kept_channels(self._channels, self._plan)

@@ -23,8 +23,13 @@ class Environment(Protocol):
         """
         ...
 
-    def advance(self, plan: Plan) -> Evaluation:
-        """Slim the current student to a plan, distil it, make it the current one, and evaluate it."""
+    def advance(self, plan: Plan, worth_training: WorthTraining) -> Evaluation:
+        """Slim the current student to a plan, make it the current one, and evaluate it.
+
+        Args:
+            plan: a subset of what the current student keeps.
+            worth_training: asked with the metrics known so far; the student is distilled only if it agrees.
+        """
         ...
 
     def scores(self) -> Mapping[str, tuple[float, ...]]:

@@ -69,9 +69,8 @@ def _since_last_advance(entries: Sequence[TraceEntry]) -> dict[str, Evaluation]:
 
 
 def _evaluate(environment: Environment, proposal: Proposal, settings: RewardSettings) -> Evaluation:
-    if proposal.kind is Kind.ADVANCE:
-        return environment.advance(proposal.plan)
-    return environment.evaluate(proposal.plan, lambda metrics: worth_training(metrics, settings, proposal.progress))
+    act = environment.advance if proposal.kind is Kind.ADVANCE else environment.evaluate
+    return act(proposal.plan, lambda metrics: worth_training(metrics, settings, proposal.progress))
 
 
 def _outcome(state: State, reason: StopReason, entries: list[TraceEntry]) -> SearchOutcome[State]:

@@ -80,7 +80,7 @@ def test_advance_distils_and_cuts_for_good(environment: LocalEnvironment, teache
     kept = tuple(range(0, 32, 2))
     plan = Plan(keep={"conv2": kept})
     sampled = environment.evaluate(plan, lambda _: True)
-    advanced = environment.advance(plan)
+    advanced = environment.advance(plan, lambda _: True)
     assert advanced.accuracy is not None
     assert sampled.accuracy is not None
     assert advanced.accuracy >= sampled.accuracy - 0.02
@@ -95,13 +95,22 @@ def test_advance_distils_and_cuts_for_good(environment: LocalEnvironment, teache
 def test_student_has_the_weights_it_was_evaluated_with(environment: LocalEnvironment, teacher: Graph) -> None:
     uniform, deeper = Plan(keep={"conv2": tuple(range(16))}), Plan(keep={"conv2": tuple(range(16, 32))})
     environment.evaluate(uniform, lambda _: True)
-    environment.advance(deeper)
+    environment.advance(deeper, lambda _: True)
     # The current student has been trained since, but the uniform plan was judged with the teacher's weights.
     expected = slim(teacher, uniform)
     student = environment.student(uniform)
     assert all(np.array_equal(student.weights[name], expected.weights[name]) for name in expected.weights)
     assert environment.was_distilled(deeper)
     assert not environment.was_distilled(uniform)
+
+
+def test_plan_that_breaks_a_hard_constraint_is_cut_but_not_trained(environment: LocalEnvironment) -> None:
+    plan = Plan(keep={"conv2": tuple(range(16))})
+    evaluation = environment.advance(plan, lambda _: False)
+    assert "distil" not in evaluation.seconds
+    assert not environment.was_distilled(plan)
+    assert evaluation.accuracy is not None
+    assert sum(score > -math.inf for score in environment.scores()["conv2"]) == 16
 
 
 def test_latency_is_measured_once_per_widths(environment: LocalEnvironment) -> None:

@@ -65,12 +65,13 @@ class ToyEnvironment:
             metrics["accuracy"] = self.raw_accuracy(plan)
         return Evaluation(metrics=metrics, teacher_accuracy=TEACHER_ACCURACY)
 
-    def advance(self, plan: Plan) -> Evaluation:
+    def advance(self, plan: Plan, worth_training: WorthTraining) -> Evaluation:
         self.require_subset(plan)
         self.calls.append(("advance", plan.to_json()))
         self.kept = dict(plan.keep)
-        recovered = (TEACHER_ACCURACY + self.raw_accuracy(plan)) / 2
-        return Evaluation(metrics={**self.metrics(plan), "accuracy": recovered}, teacher_accuracy=TEACHER_ACCURACY)
+        raw, metrics = self.raw_accuracy(plan), self.metrics(plan)
+        metrics["accuracy"] = (TEACHER_ACCURACY + raw) / 2 if worth_training(metrics) else raw
+        return Evaluation(metrics=metrics, teacher_accuracy=TEACHER_ACCURACY)
 
     def scores(self) -> Mapping[str, tuple[float, ...]]:
         found = {}
