@@ -170,7 +170,8 @@ def test_plans_are_nested_allowed_and_the_policy_stays_a_distribution(
             assert set(proposal.plan.keep[group]) <= set(kept)
         assert all(len(kept) in allowed[group] for group, kept in proposal.plan.keep.items())
         is_advance = proposal.kind is Kind.ADVANCE
-        evaluation = environment.advance(proposal.plan, lambda _: True) if is_advance else environment.evaluate(proposal.plan, always)
+        act = environment.advance if is_advance else environment.evaluate
+        evaluation = act(proposal.plan, always)
         current = proposal.plan.keep if is_advance else current
         state = rl_pruner.tell(state, proposal, evaluation, environment.scores() if is_advance else None)
         assert sum(state.policy) == pytest.approx(1)
