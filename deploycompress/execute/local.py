@@ -61,6 +61,7 @@ class LocalEnvironment:
 
     Attributes:
         advance_settings: how a student is distilled between pruning steps.
+        baseline: the teacher with batch norm folded, which students are measured beside.
         guide: the network that teaches: the best of the teacher and the students so far.
         teacher_accuracy: the teacher's accuracy on the validation split.
     """
@@ -69,8 +70,8 @@ class LocalEnvironment:
         self, teacher: Graph, channels: Channels, *, task: TaskData, meter: Meter, settings: LocalSettings
     ) -> None:
         self._teacher, self._channels = teacher, channels
-        self._baseline = fold_batch_norm(teacher)
-        self._baseline_peak_bytes = meter.measure(self._baseline, max_seconds=0.0).activation_peak_bytes
+        self.baseline = fold_batch_norm(teacher)
+        self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
         self._task, self._meter, self._settings = task, meter, settings
         self._compute = training_compute()
         self._timer = StageTimer()
@@ -126,7 +127,7 @@ class LocalEnvironment:
                 self.recalibrate(module)
             # Samples are compared with each other only, so the machine's fastest arithmetic will do.
             metrics["accuracy"] = self._accuracy_of(module, self._compute)
-        self._sources.setdefault(plan.to_json(), self._current)
+        self._sources[plan.to_json()] = self._current
         return self._evaluation(metrics, before)
 
     def advance(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
@@ -155,7 +156,7 @@ class LocalEnvironment:
         return self._evaluation(metrics, before, failure)
 
     def student(self, plan: Plan) -> Graph:
-        """Give the student of a plan with the weights it was evaluated with; the teacher's, if it never was."""
+        """Give the student of a plan with the weights it was last evaluated with; the teacher's, if it never was."""
         return slim(self._sources.get(plan.to_json(), self._teacher), plan, channels=self._channels)
 
     def was_distilled(self, plan: Plan) -> bool:
@@ -169,11 +170,11 @@ class LocalEnvironment:
             shipped = fold_batch_norm(student)
             with self._timer.stage("measure"):
                 measurement = self._meter.measure(
-                    shipped, baseline=self._baseline, max_seconds=self._settings.measure_seconds
+                    shipped, baseline=self.baseline, max_seconds=self._settings.measure_seconds
                 )
                 if self._settings.measures_rss:
                     measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(shipped))
-            self._measured[key] = student_metrics(shipped, self._baseline, measurement, self._baseline_peak_bytes)
+            self._measured[key] = student_metrics(shipped, self.baseline, measurement, self._baseline_peak_bytes)
         return self._measured[key]
 
     def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:

@@ -27,7 +27,6 @@ from deploycompress.pipeline.ship import (
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.profile import Profile
 from deploycompress.report.progress import Progress
-from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.train.accuracy import chance_warning
 
 
@@ -85,13 +84,14 @@ def _run(job: Job) -> tuple[Document, bytes]:
             reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
             settings = LocalSettings(seed=job.seed, measures_rss=reads_rss)
             environment = LocalEnvironment(job.teacher, job.channels, task=job.task, meter=meter, settings=settings)
-            baseline = fold_batch_norm(job.teacher)
+            baseline = environment.baseline
             teacher = measure_shipped(baseline.to_bytes(), baseline, meter)
         job.clock.keep_back(_final_seconds(job, teacher))
         _greet(job, environment.teacher_accuracy, teacher)
         found = find_plan(job, environment)
-        with timer.stage("train the winner"):
-            module, training = train_winner(job, environment, found.plan)
+        job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
+        module, training = train_winner(job, environment, found.plan)
+        timer.add("train the winner", training.seconds)
         with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
             shipped = finish(module)
             model = shipped.to_bytes()
@@ -99,7 +99,7 @@ def _run(job: Job) -> tuple[Document, bytes]:
             measurement = measure_shipped(model, baseline, meter)
     with job.progress.stage("take the final accuracy"), timer.stage("final accuracy"):
         validated = accuracy_in_runtime(model, job.task.validation, job.task.normalization)
-        accuracy = _final_accuracy(job, model)
+        accuracy = _final_accuracy(job, model, validated)
     metrics = {
         **student_metrics(shipped, baseline, measurement, teacher.activation_peak_bytes),
         "accuracy": validated,
@@ -137,14 +137,14 @@ def _greet(job: Job, accuracy: float, measurement: Measurement) -> None:
 
 def _final_seconds(job: Job, teacher: Measurement) -> float:
     """Foresee what judging the shipped model takes: the teacher and a student that is no slower, on every image."""
-    images = 2 * len(job.test or ()) + 2 * len(job.task.validation)
+    images = 2 * len(job.test or ()) + (1 if job.test else 2) * len(job.task.validation)
     return images * teacher.median_ms / 1e3 + 2 * LONGEST_MEASUREMENT_S * (not teacher.settled)
 
 
-def _final_accuracy(job: Job, model: bytes) -> dict[str, float]:
+def _final_accuracy(job: Job, model: bytes, validated: float) -> dict[str, float]:
     judged = job.test or job.task.validation
     normalization = job.task.normalization
     return {
         "teacher": accuracy_in_runtime(job.teacher.to_bytes(), judged, normalization),
-        "student": accuracy_in_runtime(model, judged, normalization),
+        "student": accuracy_in_runtime(model, judged, normalization) if job.test else validated,
     }

@@ -66,14 +66,22 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
     rows = tuple(_with_margin(row) for row in limits)
     with job.progress.stage("probe the limits"):
         sparsity = _probe(job, environment, limits, rows)
+        if sparsity == 0.0:
+            return Found(
+                plan=Plan(),
+                by="teacher",
+                reason="The teacher meets the constraints already; nothing was cut.",
+                evaluations=0,
+                measurements=environment.measurements,
+                seconds=time.monotonic() - started,
+                sparsity=sparsity,
+                scaled={},
+            )
         fallback = uniform_plan(job.space, environment.scores(), sparsity)
         prove_surgery(job.teacher, fallback, channels=job.channels, seed=job.seed)
         begun = time.monotonic()
         uniform = environment.evaluate(fallback, lambda _: True)
         evaluation_s = time.monotonic() - begun + environment.measuring_s
-    if sparsity == 0.0:
-        reason = "The teacher meets the constraints already; nothing was cut."
-        return _found(job, environment, Plan(), "teacher", reason, 1, started, sparsity, {})
     budget = plan_search(
         job.clock.left_s,
         space=job.space,
@@ -87,16 +95,15 @@ def find_plan(job: Job, environment: LocalEnvironment) -> Found:
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, budget, rows)
     plan, by = _winner(job, environment, outcome, fallback, uniform)
-    return _found(
-        job,
-        environment,
-        plan,
-        by,
-        outcome.reason.sentence,
-        outcome.evaluations,
-        started,
-        sparsity,
-        _scaled(job.settings.search, budget),
+    return Found(
+        plan=plan,
+        by=by,
+        reason=outcome.reason.sentence,
+        evaluations=outcome.evaluations,
+        measurements=environment.measurements,
+        seconds=time.monotonic() - started,
+        sparsity=sparsity,
+        scaled=_scaled(job.settings.search, budget),
     )
 
 
@@ -154,27 +161,3 @@ def _scaled(own: RlPrunerSettings, budget: SearchBudget) -> dict[str, tuple[obje
     before, after = asdict(own), asdict(budget.engine)
     engine = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
     return {**engine, "distil_s": (None, budget.advance.seconds), "distil_epochs": (None, budget.advance.epochs)}
-
-
-def _found(
-    job: Job,
-    environment: LocalEnvironment,
-    plan: Plan,
-    by: str,
-    reason: str,
-    evaluations: int,
-    started: float,
-    sparsity: float,
-    scaled: Mapping[str, tuple[object, object]],
-) -> Found:
-    job.progress.message(f"{reason} The winner is the plan of: {by}.")
-    return Found(
-        plan=plan,
-        by=by,
-        reason=reason,
-        evaluations=evaluations,
-        measurements=environment.measurements,
-        seconds=time.monotonic() - started,
-        sparsity=sparsity,
-        scaled=scaled,
-    )
