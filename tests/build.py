@@ -73,6 +73,19 @@ class NetBuilder:
         self.weight(f"{name}.var", self.rng.uniform(0.5, 2.0, width).astype(np.float32))
         return self.op("BatchNormalization", x, *(f"{name}.{part}" for part in ("weight", "bias", "mean", "var")))
 
+    def transposed(self, x: str, filters: int) -> str:
+        """Append a transposed convolution that keeps the size."""
+        name = f"transposed{len(self.nodes)}"
+        weight = self.normal(f"{name}.weight", self.width[x], filters, 3, 3)
+        bias = self.normal(f"{name}.bias", filters)
+        return self.op("ConvTranspose", x, weight, bias, width=filters, pads=[1] * 4, kernel_shape=[3, 3])
+
+    def instance_norm(self, x: str) -> str:
+        """Append a normalisation of each channel over its own positions."""
+        name = f"instance{len(self.nodes)}"
+        scale, shift = (self.normal(f"{name}.{part}", self.width[x]) for part in ("weight", "bias"))
+        return self.op("InstanceNormalization", x, scale, shift)
+
     def depthwise(self, x: str, multiplier: int = 1) -> str:
         """Append a depthwise convolution."""
         return self.conv(x, self.width[x] * multiplier, group=self.width[x])
@@ -148,6 +161,19 @@ LAYERS: dict[str, Callable[[NetBuilder, str, int], str]] = {
         "Add", net.conv(x, net.width[x] + n + 1, stride=2), net.widen_with_zeros(x, n, 1)
     ),
     "pool": lambda net, x, _: net.op("MaxPool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    "prelu": lambda net, x, _: net.op("PRelu", x, net.normal(f"slope{len(net.nodes)}", net.width[x], 1, 1)),
+    "scale": lambda net, x, _: net.op(
+        "Mul", net.normal(f"scale{len(net.nodes)}", 1, net.width[x], 1, 1), x, width=net.width[x]
+    ),
+    "instance_norm": lambda net, x, _: net.instance_norm(x),
+    "transposed": lambda net, x, n: net.transposed(x, n),
+    "gate_by_mean": lambda net, x, _: net.op("Mul", x, net.op("Sigmoid", net.op("ReduceMean", x, axes=[2, 3]))),
+    "middle_channels": lambda net, x, n: net.op(
+        "Slice", net.conv(x, n + 4), net.integers(1), net.integers(-2), net.integers(1), width=n + 1
+    ),
+    "stack_rows": lambda net, x, _: net.op(
+        "MaxPool", net.op("Concat", x, net.norm(x), axis=2), kernel_shape=[2, 1], strides=[2, 1]
+    ),
     "split": lambda net, x, n: _split_and_swap(net, x, n),
     "shuffle": lambda net, x, _: _shuffle(net, x) if net.width[x] % 2 == 0 else net.norm(x),
 }
