@@ -84,7 +84,8 @@ class NetBuilder:
         """Append a normalisation of each channel over its own positions."""
         name = f"instance{len(self.nodes)}"
         scale, shift = (self.normal(f"{name}.{part}", self.width[x]) for part in ("weight", "bias"))
-        return self.op("InstanceNormalization", x, scale, shift)
+        # A generous epsilon: over few positions of hardly any variance, it alone keeps rounding from being magnified.
+        return self.op("InstanceNormalization", x, scale, shift, epsilon=0.1)
 
     def depthwise(self, x: str, multiplier: int = 1) -> str:
         """Append a depthwise convolution."""
