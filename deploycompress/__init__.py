@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from deploycompress.pipeline.run import compress
     from deploycompress.plan import Plan
     from deploycompress.profile import Profile, load_profile
-    from deploycompress.surgery.slim import masked, slim
+    from deploycompress.surgery.masked import masked
+    from deploycompress.surgery.slim import slim
 
 __version__ = "0.1.0"
 
@@ -39,7 +40,7 @@ _HOMES: Mapping[str, str] = {
     "compress": "pipeline.run",
     "from_torch": "network.module",
     "load_profile": "profile",
-    "masked": "surgery.slim",
+    "masked": "surgery.masked",
     "measure": "measuring.meter",
     "slim": "surgery.slim",
     "to_torch": "network.module",

@@ -24,6 +24,8 @@ Array = NDArray[Any]  # any element type: weights, indices and shape constants l
 Shape = tuple[int, ...]
 
 DEFAULT_DOMAINS = frozenset({"", "ai.onnx"})
+UNKNOWN_SIZE = -1
+"""In a shape: the size of this axis depends on the data, such as the number of boxes found."""
 LARGEST_SHAPE_CONSTANT = 1024
 """Elements of a constant that may still say something about shapes, such as a reshape target."""
 
@@ -53,6 +55,20 @@ class Node:
         """Whether the operator belongs to ONNX's own operator set."""
         return self.domain in DEFAULT_DOMAINS
 
+    @property
+    def captured(self) -> tuple[str, ...]:
+        """Tensors that the node's subgraphs (control flow) read from the graph around it."""
+        found: dict[str, None] = {}
+        for value in self.attributes.values():
+            for subgraph in _subgraphs(value):
+                found.update(dict.fromkeys(_free_names(subgraph)))
+        return tuple(found)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Everything the node needs: its inputs that are there, and what its subgraphs capture."""
+        return (*(name for name in self.inputs if name), *self.captured)
+
     def input(self, index: int) -> str:
         """Name the input at a position, empty when it is omitted."""
         return self.inputs[index] if index < len(self.inputs) else ""
@@ -76,7 +92,8 @@ class Graph:
         weights: every constant tensor, trained or not. Never written to in place.
         inputs: what the caller feeds.
         outputs: what the caller gets.
-        shapes: static shape of every non-constant tensor at batch size one.
+        shapes: shape of every non-constant tensor at batch size one; sizes that depend on the data are
+            `UNKNOWN_SIZE`, and tensors of unknown rank and values that are no tensors are absent.
         opset: version of ONNX's own operator set.
         ir_version: ONNX file format version.
         domains: further operator sets and their versions.
@@ -97,16 +114,35 @@ class Graph:
         return {port.name: port.shape for port in self.inputs}
 
     def shape_of(self, tensor: str) -> Shape:
-        """Give the static shape of any tensor at batch size one."""
+        """Give the shape of any tensor at batch size one; `UNKNOWN_SIZE` stands for sizes that depend on the data.
+
+        Raises:
+            KeyError: its rank is unknown, or it is no tensor.
+        """
         weight = self.weights.get(tensor)
         return tuple(weight.shape) if weight is not None else self.shapes[tensor]
+
+    def static_shape_of(self, tensor: str) -> Shape:
+        """Give the shape of a tensor at batch size one, all of it known.
+
+        Raises:
+            ModelError: a size depends on the data, or the shape is unknown.
+        """
+        weight = self.weights.get(tensor)
+        shape = tuple(weight.shape) if weight is not None else self.shapes.get(tensor)
+        if shape is None or UNKNOWN_SIZE in shape:
+            raise ModelError(
+                f"The size of tensor {tensor!r} depends on the data ({shape or 'unknown rank'}), expected static sizes: "
+                "costs by arithmetic are not defined for this network."
+            )
+        return shape
 
     def producers(self) -> dict[str, Node]:
         """Map each computed tensor to the node that makes it."""
         return {output: node for node in self.nodes for output in node.outputs if output}
 
     def readers(self) -> dict[str, list[tuple[Node, int]]]:
-        """Map each tensor to the nodes that read it, with the input position."""
+        """Map each tensor to the nodes that read it, with the input position; `Node.captured` is not among them."""
         found: dict[str, list[tuple[Node, int]]] = {}
         for node in self.nodes:
             for position, name in enumerate(node.inputs):
@@ -150,19 +186,25 @@ class Graph:
 
 
 def graph_from_onnx(model: onnx.ModelProto) -> Graph:
-    """Read an ONNX model whose tensors all have static shapes apart from the batch axis.
+    """Read an ONNX model whose inputs have static shapes apart from the batch axis.
 
     Args:
         model: self-contained model (no external data), nodes in topological order. Capture prepares such
             models; files that already went through capture satisfy it by construction.
 
     Raises:
-        ModelError: a tensor's shape cannot be inferred, or the graph has no inputs or outputs.
+        ModelError: an input's shape is not static, or the graph has no inputs or outputs.
     """
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     inputs = tuple(port_from_onnx(value) for value in model.graph.input if value.name not in weights)
     if not inputs or not model.graph.output:
         raise ModelError("The model has no inputs or no outputs; export it again with both.")
+    for port in inputs:
+        if any(isinstance(axis, str) for axis in port.shape[1:]):
+            raise ModelError(
+                f"Input {port.name!r} has shape {port.shape}, of which only the first axis may be open: "
+                "give --input-shape, or export it again with fixed sizes."
+            )
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     standard = [version for domain, version in opsets.items() if domain in DEFAULT_DOMAINS]
     if not standard:
@@ -220,7 +262,7 @@ def prune_unused(graph: Graph) -> Graph:
     for node in reversed(graph.nodes):
         if needed.intersection(node.outputs):
             kept.append(node)
-            needed.update(node.inputs)
+            needed.update(node.reads)
     return replace(
         graph,
         nodes=tuple(reversed(kept)),
@@ -232,15 +274,9 @@ def _static_shapes(model: onnx.ModelProto, inputs: tuple[Port, ...]) -> dict[str
     shapes = {port.name: tuple(1 if isinstance(axis, str) else axis for axis in port.shape) for port in inputs}
     inferred = onnx.shape_inference.infer_shapes(_bare_at_batch_one(model, inputs, shapes), data_prop=True)
     for value in (*inferred.graph.value_info, *inferred.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if value.type.tensor_type.HasField("shape") and all(axis.HasField("dim_value") for axis in dims):
-            shapes[value.name] = tuple(axis.dim_value for axis in dims)
-    unknown = [name for node in model.graph.node for name in node.output if name and name not in shapes]
-    if unknown:
-        raise ModelError(
-            f"The shape of tensor {unknown[0]!r} cannot be inferred ({len(unknown)} such tensors); "
-            "shapes must be static apart from the batch: give --input-shape, or export it again with fixed sizes."
-        )
+        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
+            dims = value.type.tensor_type.shape.dim
+            shapes[value.name] = tuple(axis.dim_value if axis.HasField("dim_value") else UNKNOWN_SIZE for axis in dims)
     return shapes
 
 
@@ -262,10 +298,33 @@ def _bare_at_batch_one(
     return bare
 
 
+def attribute_to_onnx(key: str, value: Any) -> onnx.AttributeProto:  # Any: an attribute is one of twelve types
+    """Write an attribute; an empty list does not show its type, and where ONNX has lists they are mostly integers."""
+    is_empty = isinstance(value, list | tuple) and not value
+    return helper.make_attribute(key, value, attr_type=onnx.AttributeProto.INTS if is_empty else None)
+
+
+def _subgraphs(value: Any) -> tuple[onnx.GraphProto, ...]:  # Any: an attribute is one of twelve types
+    if isinstance(value, onnx.GraphProto):
+        return (value,)
+    return tuple(value) if isinstance(value, list | tuple) and value and isinstance(value[0], onnx.GraphProto) else ()
+
+
+def _free_names(graph: onnx.GraphProto) -> Iterator[str]:
+    """Name what a subgraph, or one inside it, reads and does not define."""
+    own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    own |= {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        inner = [helper.get_attribute_value(a) for a in node.attribute if a.type in (a.GRAPH, a.GRAPHS)]
+        deeper = (name for value in inner for subgraph in _subgraphs(value) for name in _free_names(subgraph))
+        yield from (name for name in (*node.input, *deeper) if name and name not in own)
+    yield from (value.name for value in graph.output if value.name not in own)
+
+
 def _node_to_onnx(node: Node) -> onnx.NodeProto:
     proto = helper.make_node(node.op, node.inputs, node.outputs, name=node.name, domain=node.domain)
     for key in sorted(node.attributes):
-        proto.attribute.append(helper.make_attribute(key, node.attributes[key]))
+        proto.attribute.append(attribute_to_onnx(key, node.attributes[key]))
     return proto
 
 

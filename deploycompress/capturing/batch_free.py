@@ -1,4 +1,4 @@
-"""Makes constants of what names sizes, so that no size depends on the batch and surgery has one place to change."""
+"""Frees a batch size that an exporter wrote into reshapes."""
 
 from __future__ import annotations
 
@@ -6,111 +6,93 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploycompress.capturing.draft import BATCH, infer_types
-from deploycompress.capturing.fold import BATCHES, BatchView, Pair, fold_constants, view_of_constants
+from deploycompress.capturing.draft import BATCH
+from deploycompress.capturing.settle import COPY, REST, with_sizes
+from deploycompress.capturing.view import ShapePair, Walk
 from deploycompress.graph import Array, Graph, Node, Shape
-
-COPY = 0  # in a reshape target: take this size from the input
-REST = -1  # in a reshape target: whatever is left
-
-
-def settle_sizes(draft: Graph, view: BatchView) -> Graph:
-    """Give every Reshape a constant target with `COPY` for the batch, and every Expand one with 1 for it.
-
-    A target that cannot be written so (two entries that depend on the batch) stays as it is.
-    """
-    targets: dict[str, Array] = {}
-    nodes: list[Node] = []
-    for node in draft.nodes:
-        target = _constant_target(node, view)
-        if target is None or np.array_equal(target, draft.weights.get(node.input(1), ())):
-            nodes.append(node)
-            continue
-        name = f"{node.outputs[0]}.sizes"
-        targets[name] = target
-        nodes.append(_with_target(node, name))
-    return replace(draft, nodes=tuple(nodes), weights={**draft.weights, **targets}) if targets else draft
 
 
 def free_batch(draft: Graph, batch: int) -> Graph:
-    """Make a batch axis of fixed size symbolic, and the reshapes that repeat that size copy it instead.
+    """Make a batch axis of fixed size symbolic, and let whatever repeats that size follow the batch instead.
+
+    The walk sees the graph at the batch it was exported with and at twice that: where a reshape cannot hold twice the
+    elements, the axis that the batch is the leading factor of is the one to grow.
 
     Args:
         draft: model whose inputs all have `batch` or `BATCH` as their first axis.
         batch: the size it was exported with.
     """
-    draft = fold_constants(draft, view_of_constants(draft))
-    types = infer_types(draft, batch)
+    inputs = tuple(replace(port, shape=(BATCH, *port.shape[1:])) for port in draft.inputs)
+    draft = replace(draft, inputs=inputs)
+    walk = Walk(draft, (batch, 2 * batch))
     weights: dict[str, Array] = {}
     nodes: list[Node] = []
     for node in draft.nodes:
-        target = draft.weights.get(node.input(1))
-        shape = types.get(node.input(0), (0, None))[1]
-        if node.op not in ("Reshape", "Expand") or target is None or not (_starts_with(target, batch) and shape):
-            nodes.append(node)
-            continue
-        if shape[0] != batch:
-            nodes.append(node)
-            continue
-        name = f"{node.outputs[0]}.sizes"
-        weights[name] = np.concatenate([[COPY if node.op == "Reshape" else 1], target[1:]]).astype(np.int64)
-        nodes.append(_with_target(node, name))
-    inputs = tuple(replace(port, shape=(BATCH, *port.shape[1:])) for port in draft.inputs)
-    return replace(draft, nodes=tuple(nodes), weights={**draft.weights, **weights}, inputs=inputs)
+        target = _freed_target(node, walk, batch)
+        current = node
+        if target is not None:
+            name = f"{node.outputs[0]}.sizes"
+            weights[name] = target
+            walk.define(name, (target, target))
+            current = with_sizes(node, name)
+        walk.visit(current)
+        nodes.append(current)
+    return replace(draft, nodes=tuple(nodes), weights={**draft.weights, **weights})
 
 
-def _with_target(node: Node, name: str) -> Node:
-    attributes = {key: value for key, value in node.attributes.items() if key != "allowzero"}  # 0 is COPY now
-    return replace(node, inputs=(node.inputs[0], name), attributes=attributes)
-
-
-def _starts_with(target: Array, batch: int) -> bool:
-    return target.ndim == 1 and target.size > 0 and target[0] == batch
-
-
-def _constant_target(node: Node, view: BatchView) -> Array | None:
-    if node.op not in ("Reshape", "Expand") or not node.is_standard or node.inputs[0] not in view.shapes:
+def _freed_target(node: Node, walk: Walk, batch: int) -> Array | None:
+    if node.op not in ("Reshape", "Expand") or not node.is_standard:
         return None
-    source = view.shapes[node.inputs[0]]
+    source, target = walk.shapes(node.inputs[0]), walk.value(node.inputs[1])
+    if source is None or target is None or target[0] is not target[1] or target[0].ndim != 1:
+        return None
     if node.op == "Expand":
-        return _expand_target(source, view.values.get(node.inputs[1]))
-    result = view.shapes.get(node.outputs[0]) or _reshaped(node, source, view.values.get(node.inputs[1]))
-    return None if result is None else _reshape_target(source, result)
+        return _freed_expand(source, target[0], batch)
+    return _freed_reshape(source, target[0], allows_zero=bool(node.attributes.get("allowzero", 0)))
 
 
-def _reshaped(node: Node, source: tuple[Shape, Shape], target: Pair | None) -> tuple[Shape, Shape] | None:
-    if target is None or node.attributes.get("allowzero", 0):
+def _freed_expand(source: ShapePair, target: Array, batch: int) -> Array | None:
+    first, second = source
+    if len(first) != target.size or not target.size or target[0] != batch or (first[0], second[0]) != (batch, 2 * batch):
         return None
-    first, second = (_applied(shape, sizes) for shape, sizes in zip(source, target, strict=True))
-    return None if first is None or second is None else (first, second)
+    return np.concatenate([[1], target[1:]]).astype(np.int64)
 
 
-def _applied(shape: Shape, target: Array) -> Shape | None:
-    sizes = [shape[i] if size == COPY and i < len(shape) else int(size) for i, size in enumerate(target)]
-    try:
-        return np.empty(shape, dtype=np.bool_).reshape(sizes).shape
-    except ValueError:
+def _freed_reshape(source: ShapePair, target: Array, *, allows_zero: bool) -> Array | None:
+    first, second = source
+    if np.prod(first) == np.prod(second):
         return None
-
-
-def _reshape_target(source: tuple[Shape, Shape], result: tuple[Shape, Shape]) -> Array | None:
-    entries: list[int] = []
-    for axis, (first, second) in enumerate(zip(*result, strict=True)):
-        copied = axis < len(source[0]) and (source[0][axis], source[1][axis]) == (first, second)
-        entries.append(first if first == second else COPY if copied else REST)
-    # an empty axis reads as COPY, and two unknown entries cannot be told apart
-    is_ambiguous = entries.count(REST) > 1 or COPY in (size for shape in result for size in shape)
-    return None if is_ambiguous else np.asarray(entries, dtype=np.int64)
-
-
-def _expand_target(source: tuple[Shape, Shape], target: Pair | None) -> Array | None:
-    if target is None:
+    sizes = list(_written_out(first, target, allows_zero=allows_zero))
+    if np.prod(sizes) != np.prod(first):
         return None
-    offset = len(target[0]) - len(source[0])
-    entries: list[int] = []
-    for axis, (first, second) in enumerate(zip(*target, strict=True)):
-        sizes = tuple(shape[axis - offset] for shape in source) if axis >= offset else (1, 1)
-        if first != second and sizes != BATCHES:
-            return None
-        entries.append(int(first) if first == second else 1)
-    return np.asarray(entries, dtype=np.int64)
+    grown = next(axis for axis, pair in enumerate(zip(first, second, strict=True)) if pair[0] != pair[1])
+    place = _axis_at(sizes, int(np.prod(first[:grown])))
+    if place is None:
+        return None
+    is_copied = place == grown and sizes[place] == first[grown]
+    sizes[place] = COPY if is_copied else REST
+    return np.asarray(sizes, dtype=np.int64)
+
+
+def _written_out(source: Shape, target: Array, *, allows_zero: bool) -> Shape:
+    sizes = [
+        source[i] if size == COPY and not allows_zero and i < len(source) else int(size)
+        for i, size in enumerate(target)
+    ]
+    if REST in sizes:
+        rest = -int(np.prod(sizes))
+        sizes[sizes.index(REST)] = int(np.prod(source)) // rest if rest > 0 else 0
+    return tuple(sizes)
+
+
+def _axis_at(sizes: list[int], offset: int) -> int | None:
+    """Find the axis that the batch leads: the first with as many elements before it, else the one that holds them."""
+    before = 1
+    holder: int | None = None
+    for axis, size in enumerate(sizes):
+        if before == offset:
+            return axis
+        if holder is None and before * size > offset:
+            holder = axis
+        before *= size
+    return holder

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
 
-from deploycompress.capturing.fold import BatchView
+from deploycompress.capturing.view import BatchView
 from deploycompress.graph import Array, Graph, Node, prune_unused
 
 INTEGER_TYPES = (np.int32, np.int64)
@@ -25,10 +25,10 @@ def separate_equal_weights(draft: Graph, tied: Mapping[str, str]) -> Graph:
     weights = dict(draft.weights)
     renamed: dict[str, str] = {}
     nodes: list[Node] = []
-    outputs = {port.name for port in draft.outputs}
+    fixed = {port.name for port in draft.outputs} | captured_names(draft)
     for node in draft.nodes:
         inputs = tuple(renamed.get(name, name) for name in node.inputs)
-        if node.op != "Identity" or inputs[0] not in weights or node.outputs[0] in outputs:
+        if node.op != "Identity" or inputs[0] not in weights or node.outputs[0] in fixed:
             nodes.append(replace(node, inputs=inputs))
             continue
         source, copy = inputs[0], node.outputs[0]
@@ -39,25 +39,31 @@ def separate_equal_weights(draft: Graph, tied: Mapping[str, str]) -> Graph:
     return replace(draft, nodes=tuple(nodes), weights=weights)
 
 
+def captured_names(draft: Graph) -> frozenset[str]:
+    """Name what subgraphs read from the graph around them; such tensors keep their names."""
+    return frozenset(name for node in draft.nodes for name in node.captured)
+
+
 def remove_no_ops(draft: Graph, view: BatchView) -> Graph:
     """Take out nodes whose first output is their first input, whatever the data."""
+    captured = captured_names(draft)
     alias: dict[str, str] = {}
     nodes: list[Node] = []
     read = {name for node in draft.nodes for name in node.inputs} | {port.name for port in draft.outputs}
     for node in draft.nodes:
         current = replace(node, inputs=tuple(alias.get(name, name) for name in node.inputs))
-        extra_is_read = any(name in read for name in node.outputs[1:])
-        if not extra_is_read and _is_no_op(current, view, draft.weights):
+        is_needed = node.outputs[0] in captured or any(name in read for name in node.outputs[1:])
+        if not is_needed and _is_no_op(current, view, draft.weights):
             alias[node.outputs[0]] = current.inputs[0]
         else:
             nodes.append(current)
-    return _keep_output_names(replace(draft, nodes=tuple(nodes)), alias) if alias else draft
+    return _keep_output_names(replace(draft, nodes=tuple(nodes)), alias, captured) if alias else draft
 
 
 def drop_unread_outputs(draft: Graph) -> Graph:
     """Shorten the output list of batch norms and dropouts written for training, and drop what nothing reads."""
     live = prune_unused(draft)
-    read = {name for node in live.nodes for name in node.inputs} | {port.name for port in live.outputs}
+    read = {name for node in live.nodes for name in node.reads} | {port.name for port in live.outputs}
     nodes = []
     for node in live.nodes:
         outputs = node.outputs
@@ -70,7 +76,7 @@ def drop_unread_outputs(draft: Graph) -> Graph:
 def unshare_size_constants(draft: Graph) -> Graph:
     """Give each reader its own copy of every integer constant, so that surgery may change one and not the other."""
     weights = dict(draft.weights)
-    reads: dict[str, int] = {}
+    reads: dict[str, int] = dict.fromkeys(captured_names(draft), 0)
     nodes: list[Node] = []
     for node in draft.nodes:
         inputs: list[str] = []
@@ -91,7 +97,7 @@ def _free_name(wanted: str, taken: Mapping[str, Array]) -> str:
     return wanted
 
 
-def _keep_output_names(draft: Graph, alias: Mapping[str, str]) -> Graph:
+def _keep_output_names(draft: Graph, alias: Mapping[str, str], captured: Collection[str]) -> Graph:
     """Let the graph's outputs keep their names when the node that made them went."""
     made = {name for node in draft.nodes for name in node.outputs}
     outputs = [port.name for port in draft.outputs]
@@ -101,7 +107,7 @@ def _keep_output_names(draft: Graph, alias: Mapping[str, str]) -> Graph:
         source = alias.get(name)
         if source is None:
             continue
-        if source in made and source not in outputs and source not in renamed:
+        if source in made and source not in outputs and source not in renamed and source not in captured:
             renamed[source] = name
         else:  # an input or a constant handed through, or one tensor given out twice
             final = renamed.get(source, source)

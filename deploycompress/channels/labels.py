@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploycompress.channels.records import NO_CHANNEL, Numbers, Role
-from deploycompress.graph import Array, Graph, Node, Shape
+from deploycompress.channels.records import NO_CHANNEL, Numbers, Reading, Role
+from deploycompress.channels.views import constant_views
+from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,36 @@ class Counted:
     ids: Numbers
 
 
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A constant of indices as a rule tied it, before labels are resolved to channels."""
+
+    node: str
+    place: int
+    ids: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A reading without weights as a rule noted it, before labels are resolved to channels."""
+
+    node: str
+    place: int
+    axis: int
+    reading: Reading
+    ids: Numbers
+
+
 class LabelBuilder:
     """Collects labels of tensors, unions, ties and freezes in the order the nodes run."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.views = constant_views(graph)
         self.tied: list[Tied] = []
         self.counted: list[Counted] = []
+        self.picked: list[Picked] = []
+        self.reads: list[Read] = []
         self.frozen: list[tuple[Numbers, str]] = []
         self.unions: list[tuple[Numbers, Numbers]] = []
         self._of: dict[str, Labels] = {}
@@ -75,11 +99,30 @@ class LabelBuilder:
         """Give a tensor's labels, or nothing when none of its axes holds channels."""
         return self._of.get(tensor)
 
+    def moved(self, node: Node, place: int) -> Labels | None:
+        """Give the labels of a tensor that a node moves; a constant that moves as data gets its own, on its last axis.
+
+        Position tables and class tokens are such constants.
+        """
+        name = node.input(place)
+        if self.is_constant(name):
+            shape = self.shape(name)
+            axis = max((axis for axis, length in enumerate(shape) if length > 1), default=None)
+            if axis is None or not np.issubdtype(self.graph.weights[self.views[name].constant].dtype, np.floating):
+                return None
+            labels = Labels(axis, self.fresh(shape[axis]))
+            self.tie(node, name, axis, Role.MAKES, labels.ids)
+            return labels
+        return self.of(name)
+
     def set(self, tensor: str, labels: Labels | None) -> None:
         """Give a computed tensor its labels; an axis of length one is never a channel axis."""
         if labels is None or not tensor:
             return
-        if len(labels.ids) == 1:
+        length = self.shape(tensor)[labels.axis]
+        if length not in (len(labels.ids), UNKNOWN_SIZE):
+            self.freeze(labels, f"{tensor} has {length} channels where {len(labels.ids)} were expected")
+        elif len(labels.ids) == 1:
             self.freeze(labels, "a tensor with a single channel")
         elif labels.ids.any():
             self._of[tensor] = labels
@@ -88,9 +131,17 @@ class LabelBuilder:
         """Give a tensor's static shape at batch one."""
         return self.graph.shape_of(tensor)
 
+    def has_shape(self, tensor: str) -> bool:
+        """Tell whether a tensor's number of axes is known."""
+        return tensor in self.graph.weights or tensor in self.graph.shapes
+
     def constant(self, tensor: str) -> Array | None:
         """Give a constant's value, or nothing when the tensor is computed or omitted."""
         return self.graph.weights.get(tensor)
+
+    def is_constant(self, tensor: str) -> bool:
+        """Tell whether a tensor is a constant, possibly turned or cast."""
+        return tensor in self.views
 
     def fresh(self, count: int) -> Numbers:
         """Hand out new labels, shape [count]; a single position gets no label."""
@@ -121,22 +172,36 @@ class LabelBuilder:
 
     def freeze_inputs(self, node: Node, why: str) -> None:
         """Declare that no channel that enters a node may be cut."""
-        for name in node.inputs:
+        for name in node.reads:
             self.freeze(self.of(name), why)
 
     def tie(self, node: Node, tensor: str, axis: int, role: Role, ids: Numbers) -> None:
         """Tie a constant's axis to labels; a computed operand cannot be cut, so it freezes them."""
-        if tensor in self.graph.weights:
-            self.tied.append(Tied(node.name, tensor, axis, role, ids))
+        view = self.views.get(tensor)
+        if view is not None:
+            self.tied.append(Tied(node.name, view.constant, view.order[axis], role, ids))
         elif tensor:
             self.freeze_ids(ids, f"{node.name} computes its operand {tensor}")
 
     def count(self, node: Node, place: int | str, position: int, ids: Numbers) -> None:
         """Tie an integer of the graph to the number of channels that stay among `ids`."""
+        if self._is_own(node, place, ids):
+            self.counted.append(Counted(node.name, place, position, ids))
+
+    def pick(self, node: Node, place: int, ids: Numbers) -> None:
+        """Tie a constant of indices to the channels it picks from."""
+        if self._is_own(node, place, ids):
+            self.picked.append(Picked(node.name, place, ids))
+
+    def read(self, node: Node, place: int, labels: Labels, reading: Reading) -> None:
+        """Note that a node without weights reads all channels of an input at once."""
+        self.reads.append(Read(node.name, place, labels.axis, reading, labels.ids))
+
+    def _is_own(self, node: Node, place: int | str, ids: Numbers) -> bool:
         if isinstance(place, int) and len(self._readers[node.input(place)]) > 1:
             self.freeze_ids(ids, f"{node.name} shares the constant that counts them with another node")
-            return
-        self.counted.append(Counted(node.name, place, position, ids))
+            return False
+        return True
 
 
 def no_labels(count: int) -> Numbers:
@@ -145,7 +210,10 @@ def no_labels(count: int) -> Numbers:
 
 
 def ids_along(labels: Labels | None, axis: int, length: int) -> Numbers | None:
-    """Give the labels along an axis, zeros for an unlabelled tensor, nothing if they run along another axis."""
+    """Give the labels along an axis, zeros for an unlabelled tensor, nothing if they run along another axis.
+
+    Nothing, too, for an unlabelled tensor whose length there is unknown.
+    """
     if labels is None:
-        return no_labels(length)
+        return None if length == UNKNOWN_SIZE else no_labels(length)
     return labels.ids if labels.axis == axis else None

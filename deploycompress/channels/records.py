@@ -77,6 +77,50 @@ class CountTie:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexTie:
+    """A constant of indices that picks channels; those that stay are renumbered among what stays.
+
+    Attributes:
+        node: name of the node that reads the indices.
+        place: input position of the constant.
+        source: the channels picked from, shape [length of the axis].
+    """
+
+    node: str
+    place: int
+    source: Numbers
+
+
+class Reading(StrEnum):
+    """How an operator without weights reads all channels along an axis at once."""
+
+    SUM = "sum"
+    MEAN = "mean"
+    NORMALISE = "normalise"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTie:
+    """An operator without weights that reads channels: a norm, a mean over channels, a product of activations.
+
+    It needs no cut, for it works on whatever stays; the oracle must keep it from reading what was cut.
+
+    Attributes:
+        node: name of the node.
+        place: input position of the tensor.
+        axis: channel axis of that tensor.
+        reading: what it does with them.
+        channels: channel number of each position, shape [length of the axis].
+    """
+
+    node: str
+    place: int
+    axis: int
+    reading: Reading
+    channels: Numbers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
     """Everything surgery and scoring need to know of a graph's channels.
 
@@ -84,6 +128,8 @@ class Channels:
         groups: all groups, frozen ones included, in graph order.
         ties: constants tied to channels.
         counts: integers that count channels.
+        indices: constants that pick channels by number.
+        reads: operators without weights that read channels.
         axes: for each computed tensor with channels, its channel axis and the channel of each position.
         group_of: index of each channel's group, shape [count + 1]; -1 for number 0.
         index_in_group: position of each channel in its group, shape [count + 1].
@@ -92,6 +138,8 @@ class Channels:
     groups: tuple[ChannelGroup, ...]
     ties: tuple[WeightTie, ...]
     counts: tuple[CountTie, ...]
+    indices: tuple[IndexTie, ...]
+    reads: tuple[ReadTie, ...]
     axes: Mapping[str, tuple[int, Numbers]]
     group_of: Numbers
     index_in_group: Numbers

@@ -8,8 +8,18 @@ import numpy as np
 
 from deploycompress.channels.components import components
 from deploycompress.channels.labels import LabelBuilder, Tied
-from deploycompress.channels.records import NO_CHANNEL, ChannelGroup, Channels, CountTie, Numbers, Role, WeightTie
-from deploycompress.channels.rules.table import RULES, freeze_unknown
+from deploycompress.channels.records import (
+    NO_CHANNEL,
+    ChannelGroup,
+    Channels,
+    CountTie,
+    IndexTie,
+    Numbers,
+    ReadTie,
+    Role,
+    WeightTie,
+)
+from deploycompress.channels.rules.table import apply_rule
 from deploycompress.graph import Graph
 
 Ties = tuple[tuple[tuple[str, int], int], ...]
@@ -26,8 +36,7 @@ def trace_channels(graph: Graph) -> Channels:
     """
     builder = LabelBuilder(graph)
     for node in graph.nodes:
-        rule = RULES.get(node.op) if node.is_standard else None
-        (rule or freeze_unknown)(builder, node)
+        apply_rule(builder, node)
     for port in graph.outputs:
         builder.freeze(builder.of(port.name), f"output {port.name} of the graph")
     _agree_on_shared_weights(builder)
@@ -40,7 +49,7 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
 
 
 def _agree_on_shared_weights(builder: LabelBuilder) -> None:
-    readers = {name: len(uses) for name, uses in builder.graph.readers().items() if name in builder.graph.weights}
+    readers = _uses_of_constants(builder)
     first: dict[tuple[str, int], Numbers] = {}
     uses: dict[tuple[str, int], int] = {}
     for tied in builder.tied:
@@ -52,6 +61,23 @@ def _agree_on_shared_weights(builder: LabelBuilder) -> None:
     for place, count in uses.items():
         if readers[place[0]] > count:
             builder.freeze_ids(first[place], f"{place[0]} is shared with a node that needs it whole")
+
+
+def _uses_of_constants(builder: LabelBuilder) -> dict[str, int]:
+    """Count how often each constant is used, as it is or turned; control flow counts, though no rule ties what it reads."""
+    uses: dict[str, int] = {}
+    for node in builder.graph.nodes:
+        if all(output in builder.views for output in node.outputs):
+            continue
+        for name in node.reads:
+            if name in builder.views:
+                constant = builder.views[name].constant
+                uses[constant] = uses.get(constant, 0) + 1
+    for port in builder.graph.outputs:
+        if port.name in builder.views:
+            constant = builder.views[port.name].constant
+            uses[constant] = uses.get(constant, 0) + 1
+    return uses
 
 
 def _resolve(builder: LabelBuilder) -> Channels:
@@ -74,6 +100,15 @@ def _resolve(builder: LabelBuilder) -> Channels:
                 channels=number[root[counted.ids]],
             )
             for counted in builder.counted
+        ),
+        indices=tuple(
+            IndexTie(node=picked.node, place=picked.place, source=number[root[picked.ids]]) for picked in builder.picked
+        ),
+        reads=tuple(
+            ReadTie(
+                node=read.node, place=read.place, axis=read.axis, reading=read.reading, channels=number[root[read.ids]]
+            )
+            for read in builder.reads
         ),
         axes={name: (labels.axis, number[root[labels.ids]]) for name, labels in builder.labelled.items()},
         group_of=group_of,

@@ -12,7 +12,8 @@ from onnx import helper
 from deploycompress.channels.records import Channels
 from deploycompress.graph import Array, Graph
 from deploycompress.plan import Plan
-from deploycompress.surgery.slim import masked, slim
+from deploycompress.surgery.masked import masked
+from deploycompress.surgery.slim import slim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,9 @@ from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.plan import Plan
 from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs, run_graph
-from deploycompress.surgery.slim import embed, masked, slim
+from deploycompress.surgery.embed import embed
+from deploycompress.surgery.masked import masked
+from deploycompress.surgery.slim import slim
 from tests.build import graphs, random_plan, residual_net, start
 
 

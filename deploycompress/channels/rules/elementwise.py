@@ -15,25 +15,32 @@ def unary(builder: LabelBuilder, node: Node) -> None:
 def nary(builder: LabelBuilder, node: Node) -> None:
     """Unite the labels of all inputs along the one axis they share, and tie constants that reach along it."""
     rank = len(builder.shape(node.outputs[0]))
-    labelled = [(name, _aligned(builder, name, rank)) for name in node.inputs if builder.of(name) is not None]
+    labelled = [_aligned(builder, name, rank) for name in node.inputs if builder.of(name) is not None]
     if not labelled:
         return
-    first = labelled[0][1]
-    if any(labels.axis != first.axis for _, labels in labelled):
+    first = labelled[0]
+    if any(labels.axis != first.axis for labels in labelled):
         builder.freeze_inputs(node, f"{node.name} joins tensors whose channels lie on different axes")
         return
     for name in node.inputs:
-        shape = builder.shape(name)
-        offset = rank - len(shape)
-        if first.axis < offset or shape[first.axis - offset] == 1:
-            continue
-        if builder.constant(name) is not None:
-            builder.tie(node, name, first.axis - offset, Role.CARRIES, first.ids)
-        elif builder.of(name) is None:
-            builder.freeze(first, f"{node.name} joins them with channels that must stay")
-        else:
-            builder.unify(_aligned(builder, name, rank).ids, first.ids, f"{node.name} joins channels that must stay")
+        join_operand(builder, node, name, first, rank=rank, role=Role.CARRIES)
     builder.set(node.outputs[0], first)
+
+
+def join_operand(builder: LabelBuilder, node: Node, name: str, labels: Labels, *, rank: int, role: Role) -> None:
+    """Let an operand meet the labels of a broadcast result of some rank: tie a constant, unite a computed one."""
+    shape = builder.shape(name)
+    axis = labels.axis - (rank - len(shape))
+    if axis < 0 or shape[axis] == 1:
+        return
+    own = builder.of(name)
+    if builder.is_constant(name):
+        builder.tie(node, name, axis, role, labels.ids)
+    elif own is None or own.axis != axis:
+        builder.freeze(labels, f"{node.name} joins them with channels that must stay")
+        builder.freeze(own, f"{node.name} joins tensors whose channels lie on different axes")
+    else:
+        builder.unify(own.ids, labels.ids, f"{node.name} joins channels that must stay")
 
 
 def _aligned(builder: LabelBuilder, name: str, rank: int) -> Labels:

@@ -1,13 +1,18 @@
-"""Rules of the normalisations."""
+"""Rules of the normalisations. One whose statistics range over channels is cut through: it normalises what stays."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from deploycompress.channels.labels import LabelBuilder, Labels, ids_along
-from deploycompress.channels.records import Role
+from deploycompress.channels.records import Reading, Role
+from deploycompress.channels.rules.grouping import whole_groups
 from deploycompress.graph import Node
 
+PER_CHANNEL_SINCE = 21  # operator set from which GroupNormalization scales each channel, not each group
 
-def per_channel(builder: LabelBuilder, node: Node) -> None:
+
+def batch_norm(builder: LabelBuilder, node: Node) -> None:
     """Carry channels on axis 1 with one scale, shift, mean and variance each."""
     read = ids_along(builder.of(node.input(0)), 1, builder.shape(node.input(0))[1])
     if read is None:
@@ -16,3 +21,49 @@ def per_channel(builder: LabelBuilder, node: Node) -> None:
     for name in node.inputs[1:]:
         builder.tie(node, name, 0, Role.CARRIES, read)
     builder.set(node.outputs[0], Labels(1, read))
+
+
+def instance_norm(builder: LabelBuilder, node: Node) -> None:
+    """Carry channels on axis 1; on a later axis (a group norm written so) each group's statistics are of what stays."""
+    labels = builder.of(node.input(0))
+    if labels is None:
+        return
+    if labels.axis == 1:
+        batch_norm(builder, node)
+        return
+    builder.read(node, 0, labels, Reading.NORMALISE)
+    builder.set(node.outputs[0], labels)
+
+
+def layer_norm(builder: LabelBuilder, node: Node) -> None:
+    """Normalise from an axis on; with channels there, scale and shift shrink and the statistics are of what stays."""
+    labels = builder.of(node.input(0))
+    if labels is None:
+        return
+    rank = len(builder.shape(node.input(0)))
+    first = int(node.attributes.get("axis", -1)) % rank
+    if labels.axis >= first:
+        for name in node.inputs[1:]:
+            offset = rank - len(builder.shape(name)) if name else 0
+            if name and labels.axis >= offset and builder.shape(name)[labels.axis - offset] > 1:
+                builder.tie(node, name, labels.axis - offset, Role.CARRIES, labels.ids)
+        builder.read(node, 0, labels, Reading.NORMALISE)
+        if any(node.outputs[1:]):
+            builder.freeze(labels, f"{node.name} gives its statistics out")
+    builder.set(node.outputs[0], labels)
+
+
+def group_norm(builder: LabelBuilder, node: Node) -> None:
+    """Cut whole groups, so that the statistics of the others stay as they were."""
+    labels, groups = builder.of(node.input(0)), int(node.attributes["num_groups"])
+    if labels is None:
+        return
+    if labels.axis != 1 or groups == 1:
+        builder.freeze(labels, f"{node.name} normalises all channels as one group, or on another axis")
+        return
+    units = whole_groups(builder, node, labels.ids, groups)
+    scaled = np.repeat(units, len(labels.ids) // groups) if builder.graph.opset >= PER_CHANNEL_SINCE else units
+    for name in node.inputs[1:]:
+        builder.tie(node, name, 0, Role.CARRIES, scaled)
+    builder.count(node, "num_groups", 0, units)
+    builder.set(node.outputs[0], labels)

@@ -1,0 +1,3 @@
+from deploycompress.graph import Graph
+def remove_blocks(graph: Graph, names: tuple[str, ...]) -> Graph:
+    raise NotImplementedError
