@@ -161,7 +161,7 @@ class Graph:
             "deploycompress",
             [_port_to_onnx(port) for port in self.inputs],
             [_port_to_onnx(port) for port in self.outputs],
-            [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in self.weights.items()],
+            [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.weights.items()],
         )
         opsets = [helper.make_opsetid("", self.opset)]
         opsets += [helper.make_opsetid(domain, version) for domain, version in self.domains.items()]

@@ -64,7 +64,7 @@ def _agree_on_shared_weights(builder: LabelBuilder) -> None:
 
 
 def _uses_of_constants(builder: LabelBuilder) -> dict[str, int]:
-    """Count how often each constant is used, as it is or turned; control flow counts, though no rule ties what it reads."""
+    """Count the uses of each constant, as it is or turned; control flow counts, though no rule ties what it reads."""
     uses: dict[str, int] = {}
     for node in builder.graph.nodes:
         if all(output in builder.views for output in node.outputs):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.channels.records import Channels, CountTie, IndexTie
+from deploycompress.channels.views import constant_views
 from deploycompress.graph import Array, Graph, Node, Shape
 from deploycompress.surgery.masks import Mask
 
@@ -26,17 +27,14 @@ def cut_channels(graph: Graph, channels: Channels, kept: Mask) -> Graph:
     if kept.all():
         return graph
     recounted, nodes = _recount(graph, channels.counts, kept)
-    return replace(
-        graph,
-        nodes=nodes,
-        weights={
-            **graph.weights,
-            **_cut_weights(graph, channels, kept),
-            **recounted,
-            **_renumbered(graph, channels.indices, kept),
-        },
-        shapes=_cut_shapes(graph.shapes, channels, kept),
-    )
+    weights = {
+        **graph.weights,
+        **_cut_weights(graph, channels, kept),
+        **recounted,
+        **_renumbered(graph, channels.indices, kept),
+    }
+    shapes = {**_cut_shapes(graph.shapes, channels, kept), **_shapes_of_views(graph, weights)}
+    return replace(graph, nodes=nodes, weights=weights, shapes=shapes)
 
 
 def selections(graph: Graph, channels: Channels, kept: Mask) -> dict[str, list[Array | None]]:
@@ -73,6 +71,14 @@ def _cut_shapes(shapes: Mapping[str, Shape], channels: Channels, kept: Mask) -> 
         shape[axis] = int(kept[numbers].sum())
         cut[name] = tuple(shape)
     return cut
+
+
+def _shapes_of_views(graph: Graph, weights: Mapping[str, Array]) -> dict[str, Shape]:
+    return {
+        name: tuple(weights[view.constant].shape[axis] for axis in view.order)
+        for name, view in constant_views(graph).items()
+        if name in graph.shapes
+    }
 
 
 def _recount(graph: Graph, counts: tuple[CountTie, ...], kept: Mask) -> tuple[dict[str, Array], tuple[Node, ...]]:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from deploycompress.channels.components import components
 from deploycompress.channels.trace import channel_groups, trace_channels
 from deploycompress.graph import Graph
-from tests.build import NetBuilder, graphs, residual_net, start
+from tests.build import NetBuilder, residual_net, start
+from tests.layers import graphs
 
 
 def head(net: NetBuilder, x: str) -> Graph:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from deploycompress.graph import Graph
 from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.oracle import compare_graphs, random_inputs
-from tests.build import graphs, residual_net, start
+from tests.build import residual_net, start
+from tests.layers import graphs
 
 
 def test_every_norm_after_a_convolution_goes() -> None:

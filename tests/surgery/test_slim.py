@@ -15,7 +15,8 @@ from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inp
 from deploycompress.surgery.embed import embed
 from deploycompress.surgery.masked import masked
 from deploycompress.surgery.slim import slim
-from tests.build import graphs, random_plan, residual_net, start
+from tests.build import random_plan, residual_net, start
+from tests.layers import graphs
 
 
 @settings(max_examples=80, deadline=None)
