@@ -18,49 +18,70 @@ if TYPE_CHECKING:
     from deploycompress.graph import Graph
     from deploycompress.measuring.meter import measure
     from deploycompress.network.module import from_torch, to_torch
+    from deploycompress.network.pt2 import save_pt2
+    from deploycompress.pipeline.inspection import inspect
     from deploycompress.pipeline.result import Result
     from deploycompress.pipeline.run import compress
     from deploycompress.plan import Plan
     from deploycompress.profile import Profile, load_profile
+    from deploycompress.surgery.blocks import Block, blocks
+    from deploycompress.surgery.kernels import KernelChoice, kernel_choices, shrink_kernels
     from deploycompress.surgery.masked import masked
+    from deploycompress.surgery.remove import remove_blocks
     from deploycompress.surgery.slim import slim
 
 __version__ = "0.1.0"
 
 _HOMES: Mapping[str, str] = {
+    "Block": "surgery.blocks",
     "ChannelGroup": "channels.records",
     "Constraint": "constraint",
     "DeployCompressError": "errors",
     "Graph": "graph",
+    "KernelChoice": "surgery.kernels",
     "Plan": "plan",
     "Profile": "profile",
     "Result": "pipeline.result",
+    "blocks": "surgery.blocks",
     "capture": "capturing.capture",
     "channel_groups": "channels.trace",
     "compress": "pipeline.run",
     "from_torch": "network.module",
+    "inspect": "pipeline.inspection",
+    "kernel_choices": "surgery.kernels",
     "load_profile": "profile",
     "masked": "surgery.masked",
     "measure": "measuring.meter",
+    "remove_blocks": "surgery.remove",
+    "save_pt2": "network.pt2",
+    "shrink_kernels": "surgery.kernels",
     "slim": "surgery.slim",
     "to_torch": "network.module",
 }
 
 __all__ = [
+    "Block",
     "ChannelGroup",
     "Constraint",
     "DeployCompressError",
     "Graph",
+    "KernelChoice",
     "Plan",
     "Profile",
     "Result",
+    "blocks",
     "capture",
     "channel_groups",
     "compress",
     "from_torch",
+    "inspect",
+    "kernel_choices",
     "load_profile",
     "masked",
     "measure",
+    "remove_blocks",
+    "save_pt2",
+    "shrink_kernels",
     "slim",
     "to_torch",
 ]

@@ -132,8 +132,8 @@ class Graph:
         shape = tuple(weight.shape) if weight is not None else self.shapes.get(tensor)
         if shape is None or UNKNOWN_SIZE in shape:
             raise ModelError(
-                f"The size of tensor {tensor!r} depends on the data ({shape or 'unknown rank'}), expected static sizes: "
-                "costs by arithmetic are not defined for this network."
+                f"The size of tensor {tensor!r} depends on the data ({shape or 'unknown rank'}), expected static "
+                "sizes: costs by arithmetic are not defined for this network."
             )
         return shape
 

@@ -53,7 +53,9 @@ def _freed_target(node: Node, walk: Walk, batch: int) -> Array | None:
 
 def _freed_expand(source: ShapePair, target: Array, batch: int) -> Array | None:
     first, second = source
-    if len(first) != target.size or not target.size or target[0] != batch or (first[0], second[0]) != (batch, 2 * batch):
+    if not target.size or len(first) != target.size or target[0] != batch:
+        return None
+    if (first[0], second[0]) != (batch, 2 * batch):
         return None
     return np.concatenate([[1], target[1:]]).astype(np.int64)
 

@@ -67,10 +67,16 @@ def drop_unread_outputs(draft: Graph) -> Graph:
     nodes = []
     for node in live.nodes:
         outputs = node.outputs
-        while node.op in ("BatchNormalization", "Dropout", "MaxPool") and len(outputs) > 1 and outputs[-1] not in read:
+        while _may_lose_outputs(node) and len(outputs) > 1 and outputs[-1] not in read:
             outputs = outputs[:-1]
         nodes.append(replace(node, outputs=outputs))
     return replace(live, nodes=tuple(nodes))
+
+
+def _may_lose_outputs(node: Node) -> bool:
+    return node.op in ("Dropout", "MaxPool") or (
+        node.op == "BatchNormalization" and not node.attributes.get("training_mode", 0)
+    )
 
 
 def unshare_size_constants(draft: Graph) -> Graph:

@@ -5,7 +5,8 @@ A draft is a `Graph` with empty `shapes`. Constant nodes are weights already, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -15,6 +16,8 @@ from deploycompress.errors import ModelError
 from deploycompress.graph import DEFAULT_DOMAINS, Array, Graph, Node, nodes_from_onnx, port_from_onnx
 
 BATCH = "N"
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def draft_from_onnx(model: onnx.ModelProto) -> Graph:
@@ -25,11 +28,8 @@ def draft_from_onnx(model: onnx.ModelProto) -> Graph:
             tensor.
     """
     nodes = list(nodes_from_onnx(model.graph.node))
-    try:
-        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        constants = {node.outputs[0]: plain_constant(node) for node in nodes if is_plain_constant(node)}
-    except (ValueError, TypeError, IndexError) as error:
-        raise ModelError(f"A constant of the model is damaged ({error}); export the model again.") from error
+    weights = {tensor.name: _read(tensor.name, numpy_helper.to_array, tensor) for tensor in model.graph.initializer}
+    constants = {n.outputs[0]: _read(n.name, plain_constant, n) for n in nodes if is_plain_constant(n)}
     inputs = tuple(port_from_onnx(value) for value in model.graph.input if value.name not in weights)
     _refuse_tensors_made_twice([port.name for port in inputs], weights, nodes)
     weights |= {name: value for name, value in constants.items() if value is not None}
@@ -65,8 +65,15 @@ def plain_constant(node: Node) -> Array | None:
     return None
 
 
+def _read(name: str, reader: Callable[[T], R], stored: T) -> R:
+    try:
+        return reader(stored)
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ModelError(f"Constant {name!r} of the model is damaged ({error}); export the model again.") from error
+
+
 def _refuse_tensors_made_twice(inputs: Iterable[str], weights: Iterable[str], nodes: Iterable[Node]) -> None:
-    makers = {name: "an input or constant" for name in (*inputs, *weights)}
+    makers = dict.fromkeys((*inputs, *weights), "an input or constant")
     for node in nodes:
         for name in filter(None, node.outputs):
             if name in makers:

@@ -68,7 +68,8 @@ class Evaluator:
     def _prepare(self, proto: onnx.NodeProto) -> ReferenceEvaluator:
         key = bytes(proto.SerializeToString(deterministic=True))
         if key not in self._prepared:
-            inputs, outputs = ([onnx.ValueInfoProto(name=n) for n in names if n] for names in (proto.input, proto.output))
+            sides = (proto.input, proto.output)
+            inputs, outputs = ([onnx.ValueInfoProto(name=name) for name in names if name] for names in sides)
             graph = helper.make_graph([proto], "node", inputs, outputs)
             model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self._opset)])
             self._prepared[key] = ReferenceEvaluator(model)

@@ -19,51 +19,74 @@ from torch import Tensor, nn
 
 from deploycompress.capturing.draft import BATCH
 from deploycompress.capturing.importing import FACTORY_ERRORS
+from deploycompress.capturing.outputs import named_tensors
+from deploycompress.capturing.pooling import PlainPooling
 from deploycompress.errors import ModelError, UsageError
 from deploycompress.graph import Array
 
 EXPORT_OPSET = 17  # read by every ONNX Runtime since 1.12
 
 
-def export_module(module: nn.Module, example: Tensor, outputs: int, opset: int) -> onnx.ModelProto:
-    """Export a module in evaluation mode.
+def input_names(count: int) -> tuple[str, ...]:
+    """Name a module's inputs: `input`, or `input_0`, `input_1`, ... where there are several."""
+    return ("input",) if count == 1 else tuple(f"input_{index}" for index in range(count))
+
+
+def export_module(
+    module: nn.Module, examples: tuple[Tensor, ...], outputs: tuple[str, ...], opset: int, *, is_batch_open: bool
+) -> onnx.ModelProto:
+    """Export a module in evaluation mode, with adaptive pools rewritten where the exporter cannot do without.
 
     Args:
         module: what to export; must be in evaluation mode.
-        example: input on the module's device, batch first.
-        outputs: how many tensors the module returns.
+        examples: one input each, on the module's device, batch first.
+        outputs: names of the tensors the module returns.
         opset: ONNX operator set.
+        is_batch_open: whether the first axis of inputs and outputs is the batch and may have any size.
 
     Raises:
         ModelError: the exporter does not know an operation of the module.
     """
-    names = ["output"] if outputs == 1 else [f"output_{index}" for index in range(outputs)]
+    try:
+        return _export(module, examples, outputs, opset, is_batch_open=is_batch_open)
+    except ModelError:
+        if isinstance(module, (torch.jit.ScriptModule, torch.fx.GraphModule)):  # compiled: cannot be intercepted
+            raise
+    with PlainPooling():
+        return _export(module, examples, outputs, opset, is_batch_open=is_batch_open)
+
+
+def _export(
+    module: nn.Module, examples: tuple[Tensor, ...], outputs: tuple[str, ...], opset: int, *, is_batch_open: bool
+) -> onnx.ModelProto:
+    names = input_names(len(examples))
     buffer = io.BytesIO()
     try:
         with _quiet(), _plain_attention(), torch.no_grad():
             torch.onnx.export(
                 module,
-                (example,),
+                examples,
                 buffer,  # type: ignore[arg-type]  # files in memory are fine with this exporter
                 dynamo=False,
                 training=torch.onnx.TrainingMode.PRESERVE,
                 do_constant_folding=False,
                 opset_version=opset,
-                input_names=["input"],
-                output_names=names,
-                dynamic_axes={name: {0: BATCH} for name in ("input", *names)},
+                input_names=list(names),
+                output_names=list(outputs),
+                dynamic_axes={name: {0: BATCH} for name in (*names, *outputs)} if is_batch_open else None,
             )
     except (*FACTORY_ERRORS, torch.onnx.errors.OnnxExporterError, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+        shapes = ", ".join(str(tuple(example.shape)) for example in examples)
         raise ModelError(
-            f"{type(module).__name__} cannot be exported to ONNX at input shape {tuple(example.shape)}: {reason} "
+            f"{type(module).__name__} cannot be exported to ONNX at input shape {shapes}: {reason} "
             "Another --input-shape may help, or export it yourself and give the .onnx file."
         ) from error
     return onnx.load_from_string(buffer.getvalue())
 
 
-def run_module(module: nn.Module, batch: Tensor) -> list[Array]:
-    """Run a module without gradients and give its outputs as arrays.
+def run_module(module: nn.Module, batches: tuple[Tensor, ...]) -> dict[str, Array]:
+    """Run a module without gradients and give its outputs as arrays by name.
 
     Raises:
         UsageError: the module does not accept this input.
@@ -71,16 +94,15 @@ def run_module(module: nn.Module, batch: Tensor) -> list[Array]:
     """
     try:
         with _quiet(), torch.no_grad():
-            result = module(batch)
+            result = module(*batches)
     except (*FACTORY_ERRORS, TypeError, ValueError) as error:
         reason = (str(error) or type(error).__name__).strip().splitlines()[0][:300]
+        shapes = ", ".join(str(tuple(batch.shape)) for batch in batches)
         raise UsageError(
-            f"{type(module).__name__} does not accept input of shape {tuple(batch.shape)}: {reason}; see --input-shape."
+            f"{type(module).__name__} does not accept input of shape {shapes}: {reason}; see --input-shape."
         ) from error
-    tensors = [result] if isinstance(result, Tensor) else list(result) if isinstance(result, (tuple, list)) else []
-    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
-        raise ModelError(f"{type(module).__name__} returns a {type(result).__name__}, expected a tensor or several.")
-    return [tensor.detach().cpu().numpy() for tensor in tensors]
+    tensors = named_tensors(result, type(module).__name__)
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def tied_parameters(module: nn.Module) -> dict[str, str]:

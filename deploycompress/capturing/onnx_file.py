@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # has no stubs
-from onnx import inliner
+from onnx import external_data_helper, inliner
 
 from deploycompress.errors import ModelError
 from deploycompress.graph import DEFAULT_DOMAINS
@@ -28,24 +29,57 @@ def read_onnx(path: Path) -> onnx.ModelProto:
     """
     if path.stat().st_size > LARGEST_FILE:
         raise ModelError(f"{path} has {path.stat().st_size} bytes, over ONNX's limit of 2 GiB; use external data.")
+    folder = path.absolute().parent
     try:
-        return onnx.load(path.absolute())
+        model = onnx.load(path.absolute(), load_external_data=False)
+        for tensor in stored_tensors(model.graph):
+            if external_data_helper.uses_external_data(tensor):
+                refuse_outside(tensor, folder, path)
+        external_data_helper.load_external_data_for_model(model, str(folder))
+        return model
     except (DecodeError, onnx.checker.ValidationError, OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise ModelError(f"{path} cannot be read as ONNX ({reason}); export it again as one file.") from error
+
+
+def stored_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Give every constant of a graph, in attributes and subgraphs too."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from stored_tensors(subgraph)
+
+
+def refuse_outside(tensor: onnx.TensorProto, folder: Path, path: Path) -> None:
+    """Refuse external weights that do not lie in the model's folder, links followed.
+
+    Raises:
+        ModelError: they lie elsewhere, or are no file.
+    """
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    place = (folder / location).resolve()
+    if not location or not place.is_relative_to(folder.resolve()) or not place.is_file():
+        raise ModelError(
+            f"{path} keeps weight {tensor.name!r} in {location!r}, which is no file in the model's folder; "
+            "put the file there and export again."
+        )
 
 
 def check_supported(model: onnx.ModelProto) -> onnx.ModelProto:
     """Refuse what cannot be compressed or trusted, and inline local functions.
 
     Raises:
-        ModelError: the model is empty, uses custom operators or control flow, or keeps weights elsewhere.
+        ModelError: the model is empty, uses custom operators, or keeps weights elsewhere.
     """
     if not model.graph.node or not model.graph.input or not model.graph.output:
         raise ModelError("The ONNX model has no nodes, no inputs or no outputs; the file is empty or damaged.")
     if not any(entry.domain in DEFAULT_DOMAINS for entry in model.opset_import):
         raise ModelError("The ONNX model imports no ONNX operator set; export it again with a current exporter.")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in stored_tensors(model.graph)):
         raise ModelError("The ONNX model keeps weights in another file; give the path of the .onnx file instead.")
     if model.graph.sparse_initializer:
         raise ModelError("The ONNX model has sparse weights, which are not supported; export it with dense ones.")
@@ -57,8 +91,6 @@ def check_supported(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"Node {node.name!r} is {node.domain}::{node.op_type}, no standard operator; expected ONNX's own "
                 "(or com.microsoft): export without custom operators."
             )
-        if any(attribute.type in (attribute.GRAPH, attribute.GRAPHS) for attribute in node.attribute):
-            raise ModelError(f"Node {node.name!r} ({node.op_type}) is control flow, which is not supported.")
     return model
 
 

@@ -25,15 +25,15 @@ def settle_sizes(draft: Graph, view: BatchView, batches: tuple[int, int]) -> Gra
     weights: dict[str, Array] = {}
     nodes: list[Node] = []
     for node in draft.nodes:
-        constant = _constant_sizes(node, draft, view, batches)
-        if constant is not None:
-            if not np.array_equal(constant, draft.weights.get(node.input(1), ())):
-                name = f"{node.outputs[0]}.sizes"
-                weights[name] = constant
-                node = with_sizes(node, name)  # noqa: PLW2901 the node as it is from here on
+        constant = _constant_sizes(node, view, batches)
+        if constant is None:
+            nodes += _expanded_to_batch(node, draft, view, batches, weights)
+        elif np.array_equal(constant, draft.weights.get(node.input(1), ())):
             nodes.append(node)
-            continue
-        nodes += _expanded_to_batch(node, draft, view, batches, weights)
+        else:
+            name = f"{node.outputs[0]}.sizes"
+            weights[name] = constant
+            nodes.append(with_sizes(node, name))
     if not weights:
         return draft
     return _with_batch_size(replace(draft, nodes=tuple(nodes), weights={**draft.weights, **weights}))
@@ -46,7 +46,7 @@ def with_sizes(node: Node, name: str) -> Node:
     return replace(node, inputs=(node.inputs[0], name), attributes=attributes)
 
 
-def _constant_sizes(node: Node, draft: Graph, view: BatchView, batches: tuple[int, int]) -> Array | None:
+def _constant_sizes(node: Node, view: BatchView, batches: tuple[int, int]) -> Array | None:
     source = view.shapes.get(node.input(0)) if node.is_standard else None
     if source is None:
         return None
@@ -114,7 +114,8 @@ def _expanded_to_batch(
         yield node
         return
     offset = len(pairs) - len(source[0])
-    kept = [1 if axis >= offset and source[0][axis - offset] == first else first for axis, (first, _) in enumerate(pairs)]
+    own = [source[0][axis - offset] if axis >= offset else 1 for axis in range(len(pairs))]
+    kept = [1 if size == first else first for size, (first, _) in zip(own, pairs, strict=True)]
     stem = f"{node.outputs[0]}.sizes"
     parts = {f"{stem}.before": kept[: places[0]], BATCH_SIZE: [0], f"{stem}.after": kept[places[0] + 1 :]}
     weights |= {n: np.asarray(sizes, np.int64) for n, sizes in parts.items() if sizes and n != BATCH_SIZE}

@@ -21,6 +21,7 @@ from deploycompress.errors import ModelError
 from deploycompress.graph import LARGEST_SHAPE_CONSTANT, UNKNOWN_SIZE, Array, Graph, Node, Shape
 
 BATCHES = (2, 3)
+LARGEST_OF_BATCH = 4096  # elements of a value that depends on the batch
 
 Pair = tuple[Array, Array]  # a value at each of the two batch sizes; one and the same object when it is constant
 ShapePair = tuple[Shape, Shape]
@@ -146,9 +147,9 @@ class Walk:
                 small,
                 opset_imports=[helper.make_opsetid(domain, number) for domain, number in self._versions.items()],
             )
-        except shape_inference.InferenceError as error:
+        except (shape_inference.InferenceError, onnx.checker.ValidationError) as error:
             raise ModelError(
-                f"Node {node.name!r} ({node.op}) does not fit the shapes of its inputs "
+                f"Node {node.name!r} ({node.op}) does not fit its inputs of shapes "
                 f"{self._shown(node, side)}: {str(error).strip().splitlines()[0][:200]}; export the model again."
             ) from error
 
@@ -166,8 +167,10 @@ class Walk:
         largest = [None if pair is None else pair[1] for pair in results]
         if len(operands) < len(pairs) or not is_bounded(node, [pair[1] for pair in operands], largest):
             return ()
-        first = self._evaluator.run(node, [pair[0] for pair in operands])
         is_constant = all(pair[0] is pair[1] for pair in operands)
+        if not is_constant and any(math.prod(shape) > LARGEST_OF_BATCH for shape in largest if shape is not None):
+            return ()  # it cannot become a constant, and nobody names a shape with so many numbers
+        first = self._evaluator.run(node, [pair[0] for pair in operands])
         second = first if is_constant else self._evaluator.run(node, [pair[1] for pair in operands])
         if first is None or second is None or len(first) != len(second):
             return ()

@@ -83,6 +83,7 @@ class LabelBuilder:
         self.unions: list[tuple[Numbers, Numbers]] = []
         self._of: dict[str, Labels] = {}
         self._readers = graph.readers()
+        self._producers = graph.producers()
         self._next = NO_CHANNEL + 1
 
     @property
@@ -138,6 +139,10 @@ class LabelBuilder:
     def constant(self, tensor: str) -> Array | None:
         """Give a constant's value, or nothing when the tensor is computed or omitted."""
         return self.graph.weights.get(tensor)
+
+    def producer(self, tensor: str) -> Node | None:
+        """Give the node that computes a tensor."""
+        return self._producers.get(tensor)
 
     def is_constant(self, tensor: str) -> bool:
         """Tell whether a tensor is a constant, possibly turned or cast."""

@@ -12,8 +12,9 @@ import click
 
 from deploycompress.cli.compress_options import CompressOptions
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
+from deploycompress.cli.model_options import loading_options, model_argument, only_model
 from deploycompress.cli.preflight import check_request, default_out, describe_request
-from deploycompress.cli.types import ConstraintExpression, Duration, InputShape
+from deploycompress.cli.types import ConstraintExpression, Duration
 
 HELP = with_examples(
     "Shrink MODEL until it meets the profile's constraints; write model.onnx and result.json.",
@@ -36,7 +37,7 @@ ENVIRONMENT = (
     epilog=f"{ENVIRONMENT}\n\n{EXIT_CODES}",
     context_settings={"auto_envvar_prefix": "DEPLOYCOMPRESS", "show_default": True},
 )
-@click.argument("model", nargs=-1, metavar="MODEL")
+@model_argument
 @click.option("--profile", required=True, metavar="NAME|FILE", help="Target device; see: deploycompress profiles list.")
 @click.option(
     "--data",
@@ -66,21 +67,7 @@ ENVIRONMENT = (
 @click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
 @click.option("--evaluations", type=click.IntRange(min=2), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
-@click.option("--input-shape", type=InputShape(), help="Such as 1,3,32,32; by default what the file says, or the data.")
-@click.option(
-    "--arch",
-    metavar="SPEC",
-    help="Network of a state dict: package.module:factory (the current folder is importable) or "
-    "'torchvision:resnet18(num_classes=10)'.",
-)
-@click.option("--trust", is_flag=True, allow_from_autoenv=False, help="Load a file that may run code of its own.")
-@click.option(
-    "--allow",
-    multiple=True,
-    allow_from_autoenv=False,
-    metavar="MODULE:CLASS",
-    help="Let a pickled model use this class; repeatable.",
-)
+@loading_options
 @click.option(
     "-o",
     "--out",
@@ -104,7 +91,7 @@ ENVIRONMENT = (
 @click.option("--dry-run", is_flag=True, help="Check the request, say what would be done, write nothing.")
 def compress_command(**options: Unpack[CompressOptions]) -> int:
     """Run one compression; exit 0 when all constraints are met, 1 when not."""
-    source = _only_model(options["model"])
+    source = only_model(options["model"])
     out = options["out"] or default_out(source, options["profile"])
     check_request(source, options, out)
     if options["dry_run"]:
@@ -162,16 +149,3 @@ def _plain(value: object) -> str:
     if isinstance(value, list):
         return "; ".join(map(str, value))
     return "-" if value is None else str(value)
-
-
-def _only_model(words: tuple[str, ...]) -> Path:
-    if len(words) == 1:
-        return Path(words[0])
-    if not words:
-        raise click.UsageError("The model file is missing.", click.get_current_context())
-    hint = " If the shell expanded a pattern given to an option, quote it: --data 'train-*.npz'."
-    raise click.UsageError(
-        f"One model file is expected, got {len(words)}: {' '.join(words[:4])}{' ...' if len(words) > 4 else ''}."
-        + (hint if any(word.endswith(".npz") for word in words) else ""),
-        click.get_current_context(),
-    )

@@ -16,6 +16,7 @@ from deploycompress.cli.boundary import Manner, Terminated, installed_version, r
 from deploycompress.cli.compress import compress_command
 from deploycompress.cli.group import DefaultCommandGroup
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
+from deploycompress.cli.inspect import inspect_command
 from deploycompress.cli.profiles import profiles_group
 
 HELP = with_examples(
@@ -24,6 +25,7 @@ HELP = with_examples(
     "deploycompress --profile x86 --constraint 'latency_ratio <= 0.5' --budget 30m \\\n"
     "    --arch 'torchvision:resnet18(num_classes=10)' --input-shape 1,3,224,224 \\\n"
     "    --data 'train-*.npz' --test-data test.npz weights.pt",
+    "deploycompress inspect --profile x86 model.onnx",
     "deploycompress profiles list",
     afterwards="compress is the command meant where none is named; its options: deploycompress compress --help",
 )
@@ -50,6 +52,7 @@ def program() -> None:
 
 
 program.add_command(compress_command)
+program.add_command(inspect_command)
 program.add_command(profiles_group)
 
 

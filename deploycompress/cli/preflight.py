@@ -16,7 +16,7 @@ from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destin
 if TYPE_CHECKING:
     from deploycompress.cli.compress_options import CompressOptions
 
-COMMANDS = ("compress", "profiles")
+COMMANDS = ("compress", "inspect", "profiles")
 
 
 def default_out(source: Path, profile: str) -> Path:
@@ -43,7 +43,7 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
 
     if options["search"] not in ENGINES:
         raise UsageError(f"There is no search engine {options['search']!r}; known: {', '.join(ENGINES)}.")
-    _check_model(source)
+    check_model(source)
     load_profile(options["profile"])
     _check_data("--data", options["data"])
     _check_data("--test-data", options["test_data"])
@@ -68,7 +68,12 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
     }
 
 
-def _check_model(source: Path) -> None:
+def check_model(source: Path) -> None:
+    """Refuse a model file that is not there.
+
+    Raises:
+        ModelError: the file is missing, empty or a folder.
+    """
     if not os.path.exists(source):  # noqa: PTH110  Path.exists fails on names too long
         near = difflib.get_close_matches(str(source), COMMANDS, n=1)
         hint = f"did you mean the command {near[0]!r}?" if near else "give the path of a model file."

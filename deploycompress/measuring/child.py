@@ -6,6 +6,7 @@ standard input and writes framed answers. A frame is a JSON header (4 bytes of l
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import faulthandler
 import gc
@@ -39,6 +40,7 @@ LEVELS = {
 ELEMENT_TYPES = {"tensor(float)": "float32", "tensor(double)": "float64"} | {
     f"tensor({name})": name for name in ("float16", "uint8", "int8", "int32", "int64", "bool")
 }
+KERNEL_EVENT = "_kernel_time"
 ARITHMETIC = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -69,11 +71,11 @@ def decode_frame(read: Callable[[int], bytes]) -> tuple[Message, list[bytes]]:
 class Runner:
     """A loaded model with its inputs bound, ready to run."""
 
-    def __init__(self, model: bytes | str, setup: Message, profile_prefix: str = "") -> None:
+    def __init__(self, model: bytes | str, setup: Message, **extra: Any) -> None:  # Any: options of many types
         import onnxruntime
 
         _require_providers(onnxruntime.get_available_providers(), setup["providers"])
-        options = _session_options(setup, profile_prefix)
+        options = _session_options(setup, extra)
         providers = [(name, setup["provider_options"].get(name, {})) for name in setup["providers"]]
         begin = time.perf_counter()
         self.session = onnxruntime.InferenceSession(model, options, providers=providers)
@@ -99,7 +101,7 @@ class Runner:
         return samples
 
 
-def _session_options(setup: Message, profile_prefix: str) -> Any:  # Any: onnxruntime is untyped
+def _session_options(setup: Message, extra: Message) -> Any:  # Any: onnxruntime is untyped
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -113,10 +115,8 @@ def _session_options(setup: Message, profile_prefix: str) -> Any:  # Any: onnxru
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     for axis in setup["batch_axes"]:
         options.add_free_dimension_override_by_name(axis, 1)
-    if profile_prefix:
-        options.enable_profiling = True
-        options.profile_file_prefix = profile_prefix
-        options.enable_mem_pattern = False  # it pads every buffer from the second run on
+    for name, value in extra.items():
+        setattr(options, name, value)
     return options
 
 
@@ -242,7 +242,7 @@ class Agent:
 
     def answer(self, request: Message, blobs: list[bytes]) -> Message:
         """Carry out one request."""
-        commands = (self.hello, self.latency, self.activation_peak, self.peak_rss)
+        commands = (self.hello, self.latency, self.activation_peak, self.peak_rss, self.kernel_times)
         return {command.__name__: command for command in commands}[request["command"]](request, blobs)
 
     def hello(self, _request: Message, _blobs: list[bytes]) -> Message:
@@ -284,10 +284,11 @@ class Agent:
     def activation_peak(self, request: Message, blobs: list[bytes]) -> Message:
         """Read from ONNX Runtime's own profile how many bytes of activations were live at most."""
         with tempfile.TemporaryDirectory() as folder:
-            runner = Runner(blobs[0], request["setup"], profile_prefix=str(Path(folder) / "profile"))
+            # The memory pattern pads every buffer from the second run on.
+            runner = Runner(blobs[0], request["setup"], **_profiling(folder), enable_mem_pattern=False)
             runner.run(1)
-            events = json.loads(Path(runner.session.end_profiling()).read_text())
-        peaks = [event.get("args", {}).get("mem_in_use_peak") for event in events if event.get("cat") == "Node"]
+            events = _node_events(runner)
+        peaks = [event.get("args", {}).get("mem_in_use_peak") for event in events]
         known = [int(peak) for peak in peaks if peak is not None]
         return {"bytes": max(known) if known else None}
 
@@ -307,6 +308,38 @@ class Agent:
         # Without Linux's counters, the highest since the start: loading the model is in it.
         unit = 1 if sys.platform == "darwin" else 1024
         return {"bytes": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}
+
+    def kernel_times(self, request: Message, blobs: list[bytes]) -> Message:
+        """Read from ONNX Runtime's own profile how long each kernel took in each run, in microseconds."""
+        with tempfile.TemporaryDirectory() as folder:
+            rewritten = Path(folder) / "rewritten.onnx"
+            saving = {"optimized_model_filepath": str(rewritten)} if request["wants_graph"] else {}
+            runner = Runner(blobs[0], request["setup"], **_profiling(folder), **saving)
+            graph = base64.b64encode(rewritten.read_bytes()).decode() if saving else None
+            warm_up(runner, request["warmup_seconds"], request["warmup_limit_seconds"])
+            begin, runs = time.perf_counter(), 0
+            while runs < request["min_runs"] or (
+                runs < request["max_runs"] and time.perf_counter() - begin < request["max_seconds"]
+            ):
+                runner.run(1)
+                runs += 1
+            events = _node_events(runner)
+        kernels: dict[tuple[str, str], Message] = {}
+        for event in events:
+            if event["name"].endswith(KERNEL_EVENT):
+                name, about = event["name"].removesuffix(KERNEL_EVENT), event["args"]
+                kernel = {"name": name, "op": about["op_name"], "microseconds": []}
+                kernels.setdefault((name, about["node_index"]), kernel)["microseconds"].append(event["dur"])
+        return {"kernels": list(kernels.values()), "runs": runs, "graph": graph}
+
+
+def _profiling(folder: str) -> Message:
+    return {"enable_profiling": True, "profile_file_prefix": str(Path(folder) / "profile")}
+
+
+def _node_events(runner: Runner) -> list[Message]:
+    events = json.loads(Path(runner.session.end_profiling()).read_text())
+    return [event for event in events if event.get("cat") == "Node"]
 
 
 def _reset_peak() -> bool:

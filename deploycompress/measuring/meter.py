@@ -17,11 +17,14 @@ from deploycompress.measuring.child import Message
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.measurement import Conditions, Machine, Measurement
 from deploycompress.measuring.model import MeasurableModel, Source, read_model
+from deploycompress.measuring.node_times import NodeTimes, node_times_from
 from deploycompress.measuring.process import MeasuringProcess
 from deploycompress.profile import Profile
 
 _INPUT_SEED = 0
 _MEMORY_RUNS = 5
+_LEAST_PROFILED_RUNS, _MOST_PROFILED_RUNS = 11, 301
+_PROFILED_SECONDS = 2.0
 _LEAST_WARMUP_SECONDS = 0.02
 _WARMUP_SHARE = 0.1  # of a hurried measurement's time
 
@@ -112,6 +115,26 @@ class Meter:
             activation_evidence=peak_evidence,
         )
 
+    def node_times(self, graph: Graph) -> NodeTimes:
+        """Measure how long each node of a graph takes, as ONNX Runtime's own profiler tells.
+
+        Profiling costs time of its own, so shares of the sum mean something and the sum is more than the latency.
+
+        Raises:
+            FailedMeasurementError: the graph could not be measured.
+            MeasureError: the device or its execution provider is not available.
+            ModelError: the graph is not fit for the profile's runtime.
+        """
+        model = read_model(graph, self.profile.runtime)
+        try:
+            reply = self._kernel_times(model, wants_graph=True)
+        except FailedMeasurementError as error:
+            if error.kind is not FailureKind.REJECTED:
+                raise
+            # Providers that compile whole subgraphs run them, but cannot save the rewritten graph.
+            reply = self._kernel_times(model, wants_graph=False)
+        return node_times_from(graph, reply, self._conditions())
+
     def peak_rss_bytes(self, model: Source) -> int:
         """Measure resident memory while a model runs, over that of an empty session, each in a fresh process.
 
@@ -150,6 +173,21 @@ class Meter:
         if reference is not None:
             self._loaded_baseline = reference.digest
         return reply
+
+    def _kernel_times(self, model: MeasurableModel, *, wants_graph: bool) -> Message:
+        limits = self.profile.measure
+        request = {
+            "command": "kernel_times",
+            "setup": self._setup(model),
+            "wants_graph": wants_graph,
+            "warmup_seconds": limits.warmup_seconds,
+            "warmup_limit_seconds": max(5 * limits.warmup_seconds, 1.0),
+            "min_runs": _LEAST_PROFILED_RUNS,
+            "max_runs": _MOST_PROFILED_RUNS,
+            "max_seconds": min(limits.max_seconds, _PROFILED_SECONDS),
+        }
+        timeout = limits.max_seconds + self._grace_seconds
+        return self._ask(self._running_process(), request, (model.data,), timeout)
 
     def _activation_peak(self, model: MeasurableModel) -> tuple[int, Evidence]:
         if model.digest not in self._activation_peaks:

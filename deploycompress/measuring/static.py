@@ -34,15 +34,43 @@ def params(graph: Graph) -> int:
     (scale and bias) read, and a constant added to a matrix product, which is how a bias looks there. Running means and
     variances are statistics, not parameters. A constant that several nodes share counts once.
     """
+    return sum(int(graph.weights[name].size) for name in trained_constants(graph))
+
+
+def trained_constants(graph: Graph) -> frozenset[str]:
+    """Name the constants whose elements `params` counts."""
     producers = graph.producers()
-    trained = {name for node in graph.nodes for name in _trained_inputs(node, producers)}
-    weights = (graph.weights[name] for name in trained if name in graph.weights)
-    return sum(int(array.size) for array in weights if array.dtype.kind == "f" or "float" in array.dtype.name)
+    trained = {name for node in graph.nodes for name in _trained_inputs(node, producers) if name in graph.weights}
+    types = {name: graph.weights[name].dtype for name in trained}
+    return frozenset(name for name, dtype in types.items() if dtype.kind == "f" or "float" in dtype.name)
 
 
 def macs(graph: Graph) -> int:
-    """Count the multiply-accumulate operations of convolutions and matrix products for one sample."""
-    return sum(_node_macs(graph, node) for node in graph.nodes if node.is_standard and node.op in _WEIGHTED)
+    """Count the multiply-accumulate operations of convolutions and matrix products for one sample.
+
+    Raises:
+        ModelError: a size that is needed depends on the data.
+    """
+    return sum(node_macs(graph, node) for node in graph.nodes)
+
+
+def node_macs(graph: Graph, node: Node) -> int:
+    """Count the multiply-accumulate operations of one node for one sample, zero for operators that have none.
+
+    Raises:
+        ModelError: a size that is needed depends on the data.
+    """
+    if not node.is_standard or node.op not in _WEIGHTED:
+        return 0
+    first, second = graph.static_shape_of(node.inputs[0]), graph.static_shape_of(node.inputs[1])
+    if node.op == "ConvTranspose":
+        return math.prod(first) * math.prod(second[1:])
+    output = math.prod(graph.static_shape_of(node.outputs[0]))
+    if node.op == "Conv":
+        return output * math.prod(second[1:])
+    if node.op == "Gemm":
+        return output * first[0 if node.attributes.get("transA", 0) else 1]
+    return output * first[-1]
 
 
 def weights_bytes(graph: Graph) -> int:
@@ -99,15 +127,3 @@ def _trained_inputs(node: Node, producers: dict[str, Node]) -> tuple[str, ...]:
     if node.op == "Add" and any(producers[name].op == "MatMul" for name in node.inputs if name in producers):
         return node.inputs
     return ()
-
-
-def _node_macs(graph: Graph, node: Node) -> int:
-    first, second = graph.shape_of(node.inputs[0]), graph.shape_of(node.inputs[1])
-    output = math.prod(graph.shape_of(node.outputs[0]))
-    if node.op == "Conv":
-        return output * math.prod(second[1:])
-    if node.op == "ConvTranspose":
-        return math.prod(first) * math.prod(second[1:])
-    if node.op == "Gemm":
-        return output * first[0 if node.attributes.get("transA", 0) else 1]
-    return output * first[-1]

@@ -133,7 +133,7 @@ def _may_join(wiring: Wiring, index: int, nodes: set[int]) -> bool:
     constants = [name for name in node.inputs if name and not wiring.is_data(name)]
     if not node.is_standard or node.op not in ARITHMETIC | ACTIVATIONS | {"ReduceMean"}:
         return False
-    if node.op != "ReduceMean" and any((wiring.shape(name) or (1,)) != (1,) * len(wiring.shape(name) or (1,)) for name in constants):
+    if node.op != "ReduceMean" and not all(_is_scalar(wiring, name) for name in constants):
         return False
     output = node.outputs[0]
     return output not in wiring.outputs and wiring.readers(output) <= nodes
@@ -159,17 +159,24 @@ def _kind_of_composite(wiring: Wiring, nodes: set[int]) -> str:
 
 def _scaled(wiring: Wiring, kind: str, nodes: set[int], output: str) -> str:
     """Take in the constant factor, and for norms the shift, that follow."""
-    for op in ("Mul", "Add") if kind == "norm" else ("Mul",):
+    for operators in (("Mul", "Div"), ("Add",)):
         index = _only_reader(wiring, output)
-        if index is None or wiring.graph.nodes[index].op != op:
+        if index is None or wiring.graph.nodes[index].op not in operators:
             continue
-        constant = [name for name in wiring.graph.nodes[index].inputs if not wiring.is_data(name)]
-        following = wiring.graph.nodes[index].outputs[0]
-        whole = len(constant) == 1 and wiring.have_same_shape(following, output)
-        if whole and (kind == "norm" or set(wiring.shape(constant[0]) or (0,)) <= {1}):
+        node = wiring.graph.nodes[index]
+        constant = [name for name in node.inputs if not wiring.is_data(name)]
+        if len(constant) != 1:
+            continue
+        is_fitting = kind == "norm" or (node.op != "Add" and _is_scalar(wiring, constant[0]))
+        if is_fitting and wiring.have_same_shape(node.outputs[0], output):
             nodes.add(index)
-            output = following
+            output = node.outputs[0]
     return output
+
+
+def _is_scalar(wiring: Wiring, constant: str) -> bool:
+    shape = wiring.shape(constant)
+    return shape is not None and all(size == 1 for size in shape)
 
 
 def _layer_entry(wiring: Wiring, index: int) -> str | None:

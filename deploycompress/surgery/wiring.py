@@ -5,16 +5,18 @@ It reads into the subgraphs of control flow, where tensors of the graph are used
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx
 
-from deploycompress.graph import Graph, Node, Shape
+from deploycompress.graph import Graph, Node, Shape, prune_unused
 
 WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"})
 """Operators that combine data with trained weights; a network without any of them is empty."""
+
+SIZES = frozenset({"Shape", "Size"})
+"""Operators whose result does not depend on the values they read: tokens repeated for a batch hold no data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Wiring:
         reads: tensors that each node reads, as often as it reads them, those its subgraphs name included.
         users: for each tensor, the nodes that read it, as often as they read it.
         maker: for each computed tensor, the node that makes it.
-        sources: for each tensor, the graph inputs it depends on, one bit each; zero for what is constant.
+        sources: for each tensor, the graph inputs whose values it depends on, one bit each; zero for constants.
         pinned: tensors that a subgraph names, which therefore must keep their names.
     """
 
@@ -70,7 +72,7 @@ class Wiring:
         """Find the nodes nothing needs any more once some reads of tensors are gone and others have come.
 
         Args:
-            gone: number of reads that each tensor loses.
+            gone: number of reads that each tensor loses; being an output of the graph is one read.
             more: number of reads that each tensor gains.
         """
         outputs = self.outputs
@@ -80,8 +82,7 @@ class Wiring:
         while waiting:
             tensor, count = waiting.pop()
             if tensor not in left:
-                kept_alive = more.get(tensor, 0) + (tensor in outputs and tensor not in gone)
-                left[tensor] = len(self.users.get(tensor, ())) + kept_alive
+                left[tensor] = len(self.users.get(tensor, ())) + (tensor in outputs) + more.get(tensor, 0)
             left[tensor] -= count
             index = self.maker.get(tensor)
             if left[tensor] > 0 or index is None or index in dead or not self._all_unread(index, left, outputs):
@@ -101,21 +102,18 @@ class Wiring:
 
 def wire(graph: Graph) -> Wiring:
     """Collect the edges of a graph."""
-    outer = {port.name for port in graph.inputs} | set(graph.weights)
-    outer.update(name for node in graph.nodes for name in node.outputs)
-    sources = {name: 0 for name in graph.weights} | {port.name: 1 << bit for bit, port in enumerate(graph.inputs)}
+    sources = dict.fromkeys(graph.weights, 0) | {port.name: 1 << bit for bit, port in enumerate(graph.inputs)}
     reads: list[tuple[str, ...]] = []
     users: dict[str, list[int]] = {}
     maker: dict[str, int] = {}
     pinned: set[str] = set()
     for index, node in enumerate(graph.nodes):
-        inner = [name for name in subgraph_names(node) if name in outer]
-        pinned.update(inner)
-        reads.append((*filter(None, node.inputs), *inner))
+        pinned.update(node.captured)
+        reads.append(node.reads)
         depends = 0
         for name in reads[-1]:
             users.setdefault(name, []).append(index)
-            depends |= sources.get(name, 0)
+            depends |= 0 if node.op in SIZES else sources.get(name, 0)
         for name in filter(None, node.outputs):
             maker[name] = index
             sources[name] = depends
@@ -129,55 +127,17 @@ def wire(graph: Graph) -> Wiring:
     )
 
 
+def without_dead(graph: Graph) -> Graph:
+    """Drop nodes, constants and shapes that no output depends on."""
+    live = prune_unused(graph)
+    made = {port.name for port in live.inputs} | {name for node in live.nodes for name in node.outputs}
+    return replace(live, shapes={name: shape for name, shape in live.shapes.items() if name in made})
+
+
 def has_subgraph(node: Node) -> bool:
     """Whether a node is control flow."""
-    return next(_subgraphs(node), None) is not None
-
-
-def subgraph_names(node: Node) -> set[str]:
-    """Collect every tensor name that the subgraphs of a node read or give."""
-    return {name for graph in _subgraphs(node) for name in _names(graph)}
-
-
-def without_dead(graph: Graph) -> Graph:
-    """Drop nodes, constants and shapes that no output depends on, neither directly nor by name in a subgraph."""
-    needed = {port.name for port in graph.outputs}
-    kept: list[Node] = []
-    for node in reversed(graph.nodes):
-        if needed.intersection(node.outputs):
-            kept.append(node)
-            needed.update(node.inputs, subgraph_names(node))
-    made = {port.name for port in graph.inputs} | {name for node in kept for name in node.outputs}
-    return replace(
-        graph,
-        nodes=tuple(reversed(kept)),
-        weights={name: array for name, array in graph.weights.items() if name in needed},
-        shapes={name: shape for name, shape in graph.shapes.items() if name in made},
+    return any(
+        isinstance(value, onnx.GraphProto)
+        or (isinstance(value, list) and value and isinstance(value[0], onnx.GraphProto))
+        for value in node.attributes.values()
     )
-
-
-def is_parameter(wiring: Wiring, name: str) -> bool:
-    """Whether a constant is a trained one by its looks: of real numbers, and more than a scalar."""
-    array = wiring.graph.weights.get(name)
-    return array is not None and array.size > 1 and np.issubdtype(array.dtype, np.floating)
-
-
-def _subgraphs(node: Node) -> Iterator[onnx.GraphProto]:
-    for value in node.attributes.values():
-        if isinstance(value, onnx.GraphProto):
-            yield value
-        elif isinstance(value, list):
-            yield from (entry for entry in value if isinstance(entry, onnx.GraphProto))
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    yield from (value.name for value in graph.output)
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            yield from _names_of_all((attribute.g,) if attribute.HasField("g") else attribute.graphs)
-
-
-def _names_of_all(graphs: Iterable[onnx.GraphProto]) -> Iterator[str]:
-    for graph in graphs:
-        yield from _names(graph)

@@ -157,10 +157,78 @@ def test_external_weights_outside_the_folder_are_refused(tmp_path: Path, locatio
     model.graph.initializer.append(tensor)
     path = tmp_path / "folder" / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="cannot be read as ONNX"):
+    with pytest.raises(ModelError, match=r"weight 'w' in '.*', which is no file in the model's folder"):
         capture(path)
     with pytest.raises(ModelError, match="weights in another file"):
         capture(model)
+
+
+def test_external_weights_behind_a_link_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret.bin").write_bytes(bytes(16))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "weights.bin").symlink_to(tmp_path / "secret.bin")
+    model = tiny_model("Relu")
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    model.graph.initializer.append(tensor)
+    path = tmp_path / "folder" / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="weight 'w'"):
+        capture(path)
+
+
+def chain(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+    model = tiny_model()
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def test_cycle_is_named() -> None:
+    first = helper.make_node("Add", ["x", "b"], ["a"], name="first")
+    second = helper.make_node("Relu", ["a"], ["b"], name="second")
+    with pytest.raises(ModelError, match=r"'first' \(Add\) depends on its own result.* cycle"):
+        capture(chain(first, second, helper.make_node("Relu", ["b"], ["y"])))
+
+
+def test_tensor_that_nothing_makes_is_named() -> None:
+    with pytest.raises(ModelError, match="reads 'ghost'"):
+        capture(chain(helper.make_node("Add", ["x", "ghost"], ["y"], name="adds")))
+
+
+def test_tensor_made_twice_is_named() -> None:
+    first, second = (helper.make_node("Relu", ["x"], ["y"], name=name) for name in ("first", "second"))
+    with pytest.raises(ModelError, match="'y' is made by node 'first' and again by node 'second'"):
+        capture(chain(first, second))
+
+
+@pytest.mark.parametrize("opset", [0, 1000, 2**40])
+def test_operator_set_that_does_not_exist_is_refused(opset: int) -> None:
+    with pytest.raises(ModelError, match=f"operator set {opset}"):
+        capture(tiny_model(opset=opset))
+
+
+def test_truncated_weight_is_named() -> None:
+    model = exported_onnx(seeded_net())
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == "conv.weight")
+    weight.raw_data = weight.raw_data[:-5]
+    with pytest.raises(ModelError, match=r"'conv\.weight' of the model is damaged"):
+        capture(model)
+
+
+def test_weight_that_does_not_fit_its_node_is_refused() -> None:
+    model = exported_onnx(seeded_net())
+    weight = next(tensor for tensor in model.graph.initializer if tensor.name == "conv.weight")
+    weight.dims[:] = [4, 9, 3, 1]
+    with pytest.raises(ModelError, match="/conv/Conv"):
+        capture(model)
+
+
+def test_image_of_absurd_size_is_refused_before_it_runs() -> None:
+    with pytest.raises(ModelError, match="over 65535 along an axis"):
+        capture(tiny_model(shape=("N", 3, 8, 2**24)))
 
 
 def test_constant_that_would_not_fit_in_memory_is_not_computed() -> None:

@@ -66,18 +66,36 @@ def _padding(builder: LabelBuilder, amount: int) -> Numbers:
 
 def expand(builder: LabelBuilder, node: Node) -> None:
     """Repeat along axes of length one; a size given for the channel axis is recounted."""
-    labels, target = builder.moved(node, 0), builder.constant(node.input(1))
+    labels = builder.moved(node, 0)
     if labels is None:
-        return
-    if target is None:
-        builder.freeze(labels, f"{node.name} computes its target shape")
         return
     rank = len(builder.shape(node.outputs[0]))
     axis = labels.axis + rank - len(builder.shape(node.input(0)))
-    place = axis - (rank - len(target))
-    if place >= 0 and target[place] > 1:
-        builder.count(node, 1, place, labels.ids)
+    lengths = builder.shape(node.input(1))
+    place = axis - (rank - lengths[0])
+    if place >= 0 and not _count_in_target(builder, node, place, labels):
+        builder.freeze(labels, f"{node.name} computes its target shape")
+        return
     builder.set(node.outputs[0], Labels(axis, labels.ids))
+
+
+def _count_in_target(builder: LabelBuilder, node: Node, place: int, labels: Labels) -> bool:
+    """Tie the target's entry for the channel axis; tell whether it is known.
+
+    A target with the batch in it is joined from parts, of which the one that counts channels is constant.
+    """
+    source, operand = node, 1
+    joined = builder.producer(node.input(1))
+    if joined is not None and joined.op == "Concat":
+        ends = np.cumsum([builder.shape(part)[0] for part in joined.inputs])
+        operand = int(np.searchsorted(ends, place, side="right"))
+        source, place = joined, place - int(ends[operand - 1] if operand else 0)
+    target = builder.constant(source.input(operand))
+    if target is None:
+        return False
+    if target[place] > 1:
+        builder.count(source, operand, place, labels.ids)
+    return True
 
 
 def tile(builder: LabelBuilder, node: Node) -> None:

@@ -1,0 +1,82 @@
+"""Two plans, one after the other, as one plan for the graph that the first was made for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from deploycompress.channels.records import NO_CHANNEL, Channels, WeightTie
+from deploycompress.channels.trace import trace_channels
+from deploycompress.errors import PlanError
+from deploycompress.graph import Graph
+from deploycompress.plan import Plan
+from deploycompress.surgery.cut import cut_channels
+from deploycompress.surgery.masks import Mask, kept_channels
+from deploycompress.surgery.remove import remove_blocks
+
+
+def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
+    """Join two plans so that `slim(graph, joined)` is `slim(slim(graph, first), second)`.
+
+    Args:
+        graph: the graph that `first` was made for.
+        first: what is done first.
+        second: made for `slim(graph, first)`; its channel numbers count what `first` left.
+
+    Raises:
+        PlanError: a plan does not fit, or no single plan says both: `second` removes a block whose removal unites
+            channels that `first` cut differently, or cuts channels that only `first` made go together.
+    """
+    remove = tuple(set(first.remove) | set(second.remove))
+    left = _without(graph, remove)
+    channels = trace_channels(left)
+    if second.remove:
+        _refuse_changed_groups(trace_channels(_without(graph, first.remove)), channels, first, second)
+    kept = kept_channels(channels, Plan(keep=first.keep))
+    if second.keep:
+        later = trace_channels(cut_channels(left, channels, kept))
+        kept = _both(channels, kept, later, kept_channels(later, Plan(keep=second.keep)))
+    return Plan(remove=remove, keep=_as_keep(channels, kept), kernels={**first.kernels, **second.kernels})
+
+
+def _without(graph: Graph, names: tuple[str, ...]) -> Graph:
+    return remove_blocks(graph, names) if names else graph
+
+
+def _refuse_changed_groups(before: Channels, after: Channels, first: Plan, second: Plan) -> None:
+    old, new = ({group.name: group for group in channels.groups} for channels in (before, after))
+    for name in first.keep:
+        same = name in old and name in new and set(new[name].members) <= set(old[name].members)
+        if not same or new[name].width != old[name].width:
+            raise PlanError(
+                f"Group {name!r}, which the first plan cuts, is not the same any more once {', '.join(second.remove)} "
+                "is removed; remove blocks first, then cut channels."
+            )
+
+
+def _both(channels: Channels, kept: Mask, later: Channels, kept_later: Mask) -> Mask:
+    """Say in the first graph's channel numbers what stays of them after a second cut."""
+    wholes = {_place(tie): tie for tie in channels.ties}
+    pairs = [
+        (whole.channels[kept[whole.channels]], tie.channels)
+        for tie in later.ties
+        if (whole := wholes.get(_place(tie))) is not None
+    ]
+    result = kept.copy()
+    for originals, numbers in pairs:
+        result[originals[~kept_later[numbers]]] = False
+    result[NO_CHANNEL] = True
+    if any(not np.array_equal(result[originals], kept_later[numbers]) for originals, numbers in pairs):
+        raise PlanError(
+            "The second plan cuts channels that go together only since the first plan; make a new plan from the whole "
+            "model instead."
+        )
+    return result
+
+
+def _place(tie: WeightTie) -> tuple[str, int, str]:
+    return tie.tensor, tie.axis, tie.role
+
+
+def _as_keep(channels: Channels, kept: Mask) -> dict[str, tuple[int, ...]]:
+    stays = {group.name: kept[channels.members_of(index)] for index, group in enumerate(channels.groups)}
+    return {name: tuple(map(int, np.flatnonzero(mask))) for name, mask in stays.items() if not mask.all()}
