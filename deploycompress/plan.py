@@ -27,6 +27,12 @@ class Plan:
         keep: for each cut channel group, the indices of the channels that stay, ascending, in `[0, width)`.
         kernels: for each convolution whose kernel shrinks, by the name of its weight without `.weight`, the largest
             size that each axis of the kernel keeps.
+
+    Examples:
+        >>> from deploycompress import Plan
+        >>> plan = Plan(keep={"conv1": (0, 2)}, kernels={"conv2": 3})
+        >>> Plan.from_json(plan.to_json()) == plan
+        True
     """
 
     remove: tuple[str, ...] = ()

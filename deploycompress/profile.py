@@ -263,6 +263,11 @@ def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
 
     Raises:
         ProfileError: there is no such profile, or the file is not one.
+
+    Examples:
+        >>> import deploycompress
+        >>> deploycompress.load_profile("x86").runtime.providers
+        ('CPUExecutionProvider',)
     """
     given = os.fspath(name_or_path)
     path = Path(given)

@@ -24,4 +24,5 @@ def test_program_in_the_readme_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert 0 < float(done.stdout) < 3
     assert (tmp_path / "student.onnx").stat().st_size < (tmp_path / "model.onnx").stat().st_size
+    assert (tmp_path / "student.pt2").stat().st_size > 0
     onnx.checker.check_model(onnx.load(tmp_path / "student.onnx"), full_check=True)

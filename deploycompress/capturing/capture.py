@@ -66,6 +66,13 @@ def capture(
         MissingShapeError: in particular, `input_shape` is.
         UntrustedModelError: loading would run code or classes nobody allowed.
         ModelError: the model is damaged, unsupported, or changed by capture.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> [node.op for node in graph.nodes]
+        ['Conv', 'Relu']
     """
     shapes = _shapes(input_shape)
     _check_limits(shapes or (), max_opset, max_ir)

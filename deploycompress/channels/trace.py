@@ -8,8 +8,8 @@ import numpy as np
 
 from deploycompress.channels.components import components
 from deploycompress.channels.labels import LabelBuilder, Tied
+from deploycompress.channels.partition import partition
 from deploycompress.channels.records import (
-    NO_CHANNEL,
     ChannelGroup,
     Channels,
     CountTie,
@@ -21,8 +21,6 @@ from deploycompress.channels.records import (
 )
 from deploycompress.channels.rules.table import apply_rule
 from deploycompress.graph import Graph
-
-Ties = tuple[tuple[tuple[str, int], int], ...]
 
 
 def trace_channels(graph: Graph) -> Channels:
@@ -44,7 +42,15 @@ def trace_channels(graph: Graph) -> Channels:
 
 
 def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
-    """List the channel groups of a graph, frozen ones included."""
+    """List the channel groups of a graph, frozen ones included.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> [(group.name, group.width, group.frozen) for group in deploycompress.channel_groups(graph)]
+        [('0', 8, False), ('2', 4, True)]
+    """
     return trace_channels(graph).groups
 
 
@@ -83,11 +89,10 @@ def _uses_of_constants(builder: LabelBuilder) -> dict[str, int]:
 def _resolve(builder: LabelBuilder) -> Channels:
     left, right = (_joined(edges) for edges in zip(*builder.unions, strict=True)) if builder.unions else ([], [])
     root = components(builder.label_count, np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64))
-    reasons = _reasons(builder, root)
-    signatures = _signatures(builder, root)
-    number, group_of, index_in_group, groups = _form_groups(root, signatures, reasons)
+    parts = partition(root, builder.tied, builder.frozen)
+    number = parts.number
     return Channels(
-        groups=groups,
+        groups=parts.groups,
         ties=tuple(
             WeightTie(tensor=tied.tensor, axis=tied.axis, role=tied.role, channels=number[root[tied.ids]])
             for tied in _distinct(builder)
@@ -111,63 +116,13 @@ def _resolve(builder: LabelBuilder) -> Channels:
             for read in builder.reads
         ),
         axes={name: (labels.axis, number[root[labels.ids]]) for name, labels in builder.labelled.items()},
-        group_of=group_of,
-        index_in_group=index_in_group,
+        group_of=parts.group_of,
+        index_in_group=parts.index_in_group,
     )
 
 
 def _joined(edges: Iterable[Numbers]) -> Numbers:
     return np.concatenate(list(edges))
-
-
-def _reasons(builder: LabelBuilder, root: Numbers) -> dict[int, str]:
-    reasons: dict[int, str] = {}
-    for ids, why in builder.frozen:
-        for label in np.unique(root[ids]):
-            reasons.setdefault(int(label), why)
-    return reasons
-
-
-def _signatures(builder: LabelBuilder, root: Numbers) -> dict[int, Ties]:
-    """Collect, for each channel, the weight axes tied to it, makers first, and how often it stands on each."""
-    found: dict[int, dict[tuple[str, int], int]] = {}
-    for makers in (True, False):
-        for tied in builder.tied:
-            if (tied.role == Role.MAKES) == makers:
-                for label, times in zip(*np.unique(root[tied.ids], return_counts=True), strict=True):
-                    found.setdefault(int(label), {})[(tied.tensor, tied.axis)] = int(times)
-    found.pop(NO_CHANNEL, None)
-    return {label: tuple(members.items()) for label, members in found.items()}
-
-
-def _form_groups(
-    root: Numbers, signatures: dict[int, Ties], reasons: dict[int, str]
-) -> tuple[Numbers, Numbers, Numbers, tuple[ChannelGroup, ...]]:
-    """Number the channels from one and put those with equal signature and reason in one group."""
-    number = np.zeros(len(root), dtype=np.int64)
-    groups: dict[tuple[Ties, str], list[int]] = {}
-    for label in sorted(signatures):
-        groups.setdefault((signatures[label], reasons.get(label, "")), []).append(label)
-    group_of, index_in_group, records = [-1], [0], []
-    taken: set[str] = set()
-    for (ties, why), labels in groups.items():
-        members = tuple(place for place, _ in ties)
-        name = _unique(members[0][0].removesuffix(".weight"), taken)
-        records.append(ChannelGroup(name=name, width=len(labels), members=members, frozen=bool(why), why=why))
-        for index, label in enumerate(labels):
-            number[label] = len(group_of)
-            group_of.append(len(records) - 1)
-            index_in_group.append(index)
-    return number, np.asarray(group_of), np.asarray(index_in_group), tuple(records)
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    candidate, suffix = name, 1
-    while candidate in taken:
-        suffix += 1
-        candidate = f"{name}#{suffix}"
-    taken.add(candidate)
-    return candidate
 
 
 def _distinct(builder: LabelBuilder) -> Iterator[Tied]:

@@ -28,12 +28,28 @@ def to_torch(graph: Graph) -> GraphModule:
 
     Raises:
         ModelError: a node has no exact differentiable implementation; the message names it.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> graph = deploycompress.capture(torch.nn.Conv2d(3, 8, 3), input_shape=(1, 3, 8, 8))
+        >>> network = deploycompress.to_torch(graph)
+        >>> [(name, list(weight.shape)) for name, weight in network.named_parameters()]
+        [('weight', [8, 3, 3, 3]), ('bias', [8])]
     """
     return GraphModule(graph)
 
 
 def from_torch(module: GraphModule) -> Graph:
-    """Write a module's weights of this moment into the graph it was made from, element types kept."""
+    """Write a module's weights of this moment into the graph it was made from, element types kept.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> graph = deploycompress.capture(torch.nn.Linear(3, 2), input_shape=(1, 3))
+        >>> network = deploycompress.to_torch(graph)
+        >>> _ = torch.nn.init.zeros_(network.bias)
+        >>> deploycompress.from_torch(network).weights["bias"].tolist()
+        [0.0, 0.0]
+    """
     return module.source_graph.with_weights(module.current_weights())
 
 

@@ -66,6 +66,13 @@ def inspect(graph: Graph, *, profile: Profile | None = None, why_not_measured: s
     Raises:
         MeasureError: the profile's device is not available, or the graph could not be measured.
         ModelError: the graph is not fit for the profile's runtime.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> graph = deploycompress.capture(torch.nn.Conv2d(3, 8, 3, padding=1), input_shape=(1, 3, 8, 8))
+        >>> document = deploycompress.inspect(graph)
+        >>> document["params"], document["macs"], document["kernels"][0]["sizes"]
+        (224, 13824, [1])
     """
     times = None if profile is None else _measure(graph, profile)
     costs = _costs(graph, times)

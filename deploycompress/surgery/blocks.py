@@ -56,6 +56,13 @@ def blocks(graph: Graph, *, channels: Channels | None = None) -> tuple[Block, ..
 
     Returns:
         Blocks in the order of their first nodes, larger ones before those inside them.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> [(block.name, block.kind) for block in deploycompress.blocks(graph)]
+        [('0/Relu', 'activation')]
     """
     wiring = wire(graph)
     weighted = frozenset(index for index in range(len(graph.nodes)) if wiring.is_weighted(index))

@@ -34,6 +34,13 @@ def kernel_choices(graph: Graph) -> tuple[KernelChoice, ...]:
 
     An axis of size k can become k' where k - k' is even and the padding covers what falls away on each side. A weight
     that several operators read is left out.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, padding=2))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> deploycompress.kernel_choices(graph)
+        (KernelChoice(layer='0', kernel=(5, 5), sizes=(3, 1)),)
     """
     return tuple(choice for choice, _ in _choices(graph).values())
 
@@ -50,6 +57,13 @@ def shrink_kernels(graph: Graph, kernels: Mapping[str, int]) -> Graph:
 
     Raises:
         PlanError: the graph has no such layer, or the size is not on offer for it.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5, padding=2))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> deploycompress.shrink_kernels(graph, {"0": 3}).weights["0.weight"].shape
+        (8, 3, 3, 3)
     """
     weights: dict[str, Array] = {}
     nodes: dict[str, Node] = {}

@@ -28,6 +28,14 @@ def masked(graph: Graph, plan: Plan, *, channels: Channels | None = None) -> Gra
 
     Raises:
         PlanError: the plan does not fit the graph.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> oracle = deploycompress.masked(graph, deploycompress.Plan(keep={"0": (0, 3, 5)}))
+        >>> [bool(oracle.weights["2.weight"][:, channel].any()) for channel in range(4)]
+        [True, False, False, True]
     """
     whole = remove_blocks(graph, plan.remove) if plan.remove else graph
     channels = channels or trace_channels(whole)

@@ -51,7 +51,8 @@ def _parameters(wiring: Wiring, index: int) -> list[str]:
         ):
             current = next(iter(wiring.reads[wiring.maker[current]]), "")
         array = wiring.graph.weights.get(current)
-        if array is not None and array.size > 1 and np.issubdtype(array.dtype, np.floating):
+        is_weight = array is not None and (array.size > 1 or wiring.is_weighted(index))
+        if array is not None and is_weight and np.issubdtype(array.dtype, np.floating):
             found.append(current)
     return found
 

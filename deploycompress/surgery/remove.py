@@ -31,6 +31,13 @@ def remove_blocks(
 
     Raises:
         PlanError: the graph has no such block, or not all of them can go together.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> [node.op for node in deploycompress.remove_blocks(graph, ["0/Relu"]).nodes]
+        ['Conv', 'Conv']
     """
     names = list(dict.fromkeys(names))
     if not names:

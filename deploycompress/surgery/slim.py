@@ -25,6 +25,14 @@ def slim(graph: Graph, plan: Plan, *, channels: Channels | None = None) -> Graph
 
     Raises:
         PlanError: the plan does not fit the graph.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> small = deploycompress.slim(graph, deploycompress.Plan(keep={"0": (0, 3, 5)}))
+        >>> small.weights["0.weight"].shape, small.weights["2.weight"].shape
+        ((3, 3, 3, 3), (4, 3, 3, 3))
     """
     if plan.remove:
         graph = remove_blocks(graph, plan.remove)

@@ -145,7 +145,8 @@ def test_half_precision_is_refused() -> None:
 
 class Bessel(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return torch.special.bessel_j0(x)
+        y: Tensor = torch.special.bessel_j0(x)
+        return y
 
 
 def test_exporter_failure_is_one_sentence_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

@@ -45,8 +45,7 @@ def outcomes(models: list[onnx.ModelProto], count: int, folder: Path) -> list[st
 def attempt(call: Callable[[], object]) -> str:
     try:
         call()
-    except DeployCompressError as error:
-        assert str(error)
+    except DeployCompressError:
         return "refused"
     return "captured"
 

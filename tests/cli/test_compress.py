@@ -188,10 +188,10 @@ def test_profiles_are_listed_and_shown(run: Run) -> None:
 
 
 def test_every_help_page_shows_an_example_before_its_options(run: Run) -> None:
-    for words in ([], ["compress"], ["profiles"], ["profiles", "list"], ["profiles", "show"]):
+    for words in ([], ["compress"], ["inspect"], ["profiles"], ["profiles", "list"], ["profiles", "show"]):
         code, out, _ = run(*words, "--help")
         assert code == 0
         assert 0 < out.index("Examples:") < out.index("Options:")
-    for words in ([], ["compress"]):
+    for words in ([], ["compress"], ["inspect"]):
         out = run(*words, "--help")[1]
         assert all(re.search(rf"^ +{code} ", out, re.MULTILINE) for code in (0, 1, 2, 3, 4, 5, 130))

@@ -14,6 +14,7 @@ import torchvision
 from onnx import helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from deploycompress.errors import ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring import Meter, static
@@ -142,3 +143,22 @@ def test_liveness_equals_a_plain_loop_on_convolutions() -> None:
     graph = graph_from_onnx(onnx.load_model_from_string(conv_net(width, 4, size)))
     # The first convolution reads the caller's input; every later one reads one tensor and makes another.
     assert static.activation_peak_bytes(graph) == 2 * 4 * width * size * size
+
+
+def test_macs_of_the_nodes_sum_to_those_of_the_graph() -> None:
+    graph = exported(Mixture(), torch.zeros(1, 6, 8, 8))
+    single = {node.op: static.node_macs(graph, node) for node in graph.nodes}
+    assert sum(static.node_macs(graph, node) for node in graph.nodes) == static.macs(graph)
+    assert single["Conv"] == 12 * 2 * 13 * 13 * 9
+    assert single["PRelu"] == 0
+
+
+def test_sizes_that_depend_on_the_data_are_refused() -> None:
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["found"]),
+        helper.make_node("Cast", ["found"], ["numbers"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("MatMul", ["w", "numbers"], ["y"], name="product"),
+    ]
+    graph = graph_from_onnx(model_of(nodes, {"w": np.ones((3, 2), np.float32)}, ["N", 4], [3, "found"]))
+    with pytest.raises(ModelError, match="depends on the data"):
+        static.macs(graph)
