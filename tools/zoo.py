@@ -1,10 +1,10 @@
 """Runs surgery over the whole zoo of networks and writes docs/coverage.md.
 
-Usage: python -m tools.zoo [--rows FILE] [--peer] [NAME ...]     (from the repository root; takes about an hour)
+Usage: python -m tools.zoo [--rows FOLDER] [--peer] [NAME ...]     (from the repository root; takes about an hour)
 
-Every network runs in a process of its own, one after the other. Rows are kept in FILE, and networks that have a row
-there are not run again; names such as `torchvision/resnet18` or `timm` (all of it) choose some. `--peer` times
-torch-pruning's dependency graph beside ours, where that library is installed.
+Every network runs in a process of its own, one after the other. Rows are kept in FOLDER, and networks that have a row
+there are not run again; names such as `torchvision/resnet18`, `timm` (all of it) or `blocks/resnet18` choose some.
+`--peer` times torch-pruning's dependency graph beside ours, where that library is installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from tools.zoo_blocks import FAMILIES, BlockRow
 from tools.zoo_models import SKIPPED, entries
 from tools.zoo_row import BAR, Row
 from tools.zoo_table import document
@@ -30,39 +32,55 @@ def main() -> int:
     """Run what is missing, write the document, and exit 1 when a network fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--rows", type=Path, default=Path("build/zoo.jsonl"))
+    parser.add_argument("--rows", type=Path, default=Path("build/zoo"))
     parser.add_argument("--peer", action="store_true")
     options = parser.parse_args()
-    options.rows.parent.mkdir(parents=True, exist_ok=True)
-    rows = _read(options.rows)
-    for entry in entries():
-        chosen = not options.names or any(entry.name.startswith(name) for name in options.names)
-        if not chosen or entry.name in rows or entry.name in SKIPPED:
-            continue
-        row = rows[entry.name] = _run(entry.name, peer=options.peer)
-        with options.rows.open("a") as file:
-            file.write(json.dumps(vars(row)) + "\n")
-        print(f"{row.name}: {row.status}, difference {row.relative}", flush=True)
-    known = [rows[entry.name] for entry in entries() if entry.name in rows]
-    COVERAGE.write_text(document(known, SKIPPED, BAR, _machine()))
-    return int(any(row.status != "ok" for row in known))
+    options.rows.mkdir(parents=True, exist_ok=True)
+    networks = [entry.name for entry in entries() if entry.name not in SKIPPED]
+    for name in _chosen(networks, options.names, options.rows):
+        found, failure = _run("tools.zoo_row", name, *(["peer"] if options.peer else []))
+        _keep(options.rows, name, found or vars(Row(name=name, status=failure)))
+    for name in _chosen([f"blocks/{family}" for family in FAMILIES], options.names, options.rows):
+        found, failure = _run("tools.zoo_blocks", name.removeprefix("blocks/"))
+        row = BlockRow(name=name, offered={}, ran=0, worst={}, find_s=0.0, failures=[failure])
+        _keep(options.rows, name, found or vars(row))
+    rows = [Row(**found) for name in networks if (found := _kept(options.rows, name))]
+    removals = [BlockRow(**found) for family in FAMILIES if (found := _kept(options.rows, f"blocks/{family}"))]
+    COVERAGE.write_text(document(rows, removals, SKIPPED, BAR, _machine()))
+    return int(any(row.status != "ok" for row in rows) or any(row.failures for row in removals))
 
 
-def _read(path: Path) -> dict[str, Row]:
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {row.name: row for row in (Row(**json.loads(line)) for line in lines)}
+def _chosen(names: list[str], wanted: list[str], folder: Path) -> list[str]:
+    matching = [name for name in names if not wanted or any(name.startswith(start) for start in wanted)]
+    return [name for name in matching if _kept(folder, name) is None]
 
 
-def _run(name: str, *, peer: bool) -> Row:
-    command = [sys.executable, "-m", "tools.zoo_row", name, *(["peer"] if peer else [])]
+def _place(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace('/', '-')}.json"
+
+
+def _kept(folder: Path, name: str) -> dict[str, Any] | None:  # Any: the fields of a row
+    place = _place(folder, name)
+    return json.loads(place.read_text()) if place.exists() else None
+
+
+def _keep(folder: Path, name: str, found: dict[str, Any]) -> None:
+    _place(folder, name).write_text(json.dumps(found))
+    outcome = found.get("status") or f"{found['ran']} blocks removed, failures: {found['failures']}"
+    print(f"{name}: {outcome}", flush=True)
+
+
+def _run(module: str, name: str, *options: str) -> tuple[dict[str, Any] | None, str]:
+    """Run one network in a process of its own; give its row, or why there is none."""
+    command = [sys.executable, "-m", module, name, *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_EACH, check=False)
     except subprocess.TimeoutExpired:
-        return Row(name=name, status=f"no result after {SECONDS_EACH} s")
+        return None, f"no result after {SECONDS_EACH} s"
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Row(name=name, status=f"exit code {done.returncode}: {reason[:200]}")
-    return Row(**json.loads(done.stdout.splitlines()[-1]))
+        return None, f"exit code {done.returncode}: {reason[:200]}"
+    return json.loads(done.stdout.splitlines()[-1]), ""
 
 
 def _machine() -> str:

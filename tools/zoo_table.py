@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Mapping, Sequence
 
+from tools.zoo_blocks import BlockRow
 from tools.zoo_row import Row
 
 SMALL = 30_000_000
@@ -16,7 +17,9 @@ HEAD = (
 )
 
 
-def document(rows: Sequence[Row], skipped: Mapping[str, str], bar: float, machine: str) -> str:
+def document(
+    rows: Sequence[Row], removals: Sequence[BlockRow], skipped: Mapping[str, str], bar: float, machine: str
+) -> str:
     """Write the coverage document: summary, table, what was skipped, what is frozen and why."""
     parts = [
         "# Coverage",
@@ -30,6 +33,11 @@ def document(rows: Sequence[Row], skipped: Mapping[str, str], bar: float, machin
         f"Machine: {machine}. Date: {datetime.datetime.now(tz=datetime.UTC).date()}.",
         "\n".join(f"* {line}" for line in _summary(rows, bar)),
         _table(rows),
+        "## Blocks removed one at a time",
+        "Each block that is offered is removed alone and what is left runs in ONNX Runtime. *Difference*: to the whole "
+        "network with the weights of that block set so that it does nothing (a residual branch's last weights zero, a "
+        "gate open, a branch unread).",
+        _block_table(removals),
         "## Not tried",
         "\n".join(f"* `{name}`: {why}." for name, why in skipped.items()),
         "## Frozen channels",
@@ -85,6 +93,16 @@ def _cells(row: Row) -> list[str]:
         _number(row.kernels, ""),
         _number(row.relative, ".1e"),
     ]
+
+
+def _block_table(removals: Sequence[BlockRow]) -> str:
+    lines = ["| model | offered | ran | seconds to find | difference | failures |", "|---|---|---|---|---|---|"]
+    for row in removals:
+        offered = ", ".join(f"{count} {kind}" for kind, count in sorted(row.offered.items()))
+        worst = ", ".join(f"{kind} {value:.1e}" for kind, value in sorted(row.worst.items()))
+        failures = "; ".join(row.failures) or "none"
+        lines.append(f"| {row.name} | {offered} | {row.ran} | {row.find_s:.3f} | {worst or '-'} | {failures} |")
+    return "\n".join(lines)
 
 
 def _number(value: float | None, form: str) -> str:

@@ -135,7 +135,9 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _descriptor_discarded(1):
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch(\.|$)")
+        for category in (UserWarning, FutureWarning):
+            warnings.filterwarnings("ignore", category=category, module=r"torch(vision)?(\.|$)")
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # right while tracing
         yield
 
 

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 SAMPLES = 2
 TOLERANCE = 1e-4  # largest absolute difference over largest absolute reference
 MISSING_SHARE = 0.05  # of the things found: ties fall one way or the other
+TIED_SHARE = 0.1  # that may be missing beyond what a disturbance explains: exact ties, which nothing disturbs
 LARGEST_MISSING_SHARE = 0.5
 DISTURBANCE = 1e-5  # relative; float32 sums of thousands of terms are no better
 RUNTIME_ERRORS = (
@@ -153,15 +154,16 @@ def _compare_findings(
     disturbed = [(inputs[0] * (1 + DISTURBANCE * signs)).astype(inputs[0].dtype), *inputs[1:]]
     again = reference(disturbed)
     own = missing_share(rows, [again[place] for place in places], TOLERANCE)
-    if share > own * 1.5 or share > LARGEST_MISSING_SHARE:
+    if share > min(1.5 * own + TIED_SHARE, LARGEST_MISSING_SHARE):
         raise ModelError(
             f"{share:.0%} of the model's findings in a random input are missing in the captured graph, expected at "
             f"most {MISSING_SHARE:.0%} (the model itself loses {own:.0%} when the input's last digits change)."
         )
     logger.warning(
-        "%.0f %% of the findings differ, and as many do when the input's last digits change: the check says little; "
+        "%.0f %% of the findings differ, and %.0f %% do when the input's last digits change: the check says little; "
         "are these trained weights?",
         100 * share,
+        100 * own,
     )
 
 

@@ -18,7 +18,7 @@ from deploycompress.graph import Graph
 from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.surgery.oracle import compare_graphs, compare_outputs, random_inputs, run_graph
 from deploycompress.surgery.remove import remove_blocks
-from tests.surgery.test_blocks import ORACLES
+from tools.block_oracles import ORACLES
 
 STEPS = ("norm", "activation", "pool")
 EVERY_NTH_STEP = 8

@@ -11,9 +11,9 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.plan import Plan
-from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs, run_graph
 from deploycompress.surgery.embed import embed
 from deploycompress.surgery.masked import masked
+from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs, run_graph
 from deploycompress.surgery.slim import slim
 from tests.build import random_plan, residual_net, start
 from tests.layers import graphs
