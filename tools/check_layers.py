@@ -23,7 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("execute",),
     ("search", "surgery", "train"),
     ("capturing", "channels", "network", "measuring", "store"),
-    ("profile",),  # a profile holds constraints
+    ("profile", "views"),  # a profile holds constraints, a view is of a graph's constant
     ("plan", "evaluation", "constraint", "graph"),
     ("errors", "units"),
 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import onnx
 
+from deploycompress.capturing.broadcasts import drop_expansions, settle_resizes
 from deploycompress.capturing.cleanup import (
     drop_unread_outputs,
     remove_no_ops,
@@ -62,6 +63,7 @@ def _simplified(draft: Graph) -> Graph:
         before = draft
         view = view_at(draft)
         draft = settle_sizes(fold_constants(draft, view, parameters), view, BATCHES)
+        draft = drop_expansions(settle_resizes(draft, view), view)
         draft = drop_unread_outputs(remove_no_ops(draft, view))
         if len(draft.nodes) == len(before.nodes) and draft.weights.keys() == before.weights.keys():
             break

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploycompress.channels.records import NO_CHANNEL, Numbers, Reading, Role
-from deploycompress.channels.views import constant_views
+from deploycompress.views import constant_views
 from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
 
 

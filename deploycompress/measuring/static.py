@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from deploycompress.graph import Graph, Node
+from deploycompress.views import constant_views
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SCALED = frozenset(
@@ -32,15 +33,17 @@ def params(graph: Graph) -> int:
 
     These are the floating-point constants that convolutions and matrix products (weight and bias) and norms and PReLU
     (scale and bias) read, and a constant added to a matrix product, which is how a bias looks there. Running means and
-    variances are statistics, not parameters. A constant that several nodes share counts once.
+    variances are statistics, not parameters. A constant that several nodes share counts once, and one that reaches a
+    node turned or cast counts like any other.
     """
     return sum(int(graph.weights[name].size) for name in trained_constants(graph))
 
 
 def trained_constants(graph: Graph) -> frozenset[str]:
     """Name the constants whose elements `params` counts."""
-    producers = graph.producers()
-    trained = {name for node in graph.nodes for name in _trained_inputs(node, producers) if name in graph.weights}
+    producers, views = graph.producers(), constant_views(graph)
+    read = {name for node in graph.nodes for name in _trained_inputs(node, producers)}
+    trained = {views[name].constant for name in read if name in views}
     types = {name: graph.weights[name].dtype for name in trained}
     return frozenset(name for name, dtype in types.items() if dtype.kind == "f" or "float" in dtype.name)
 

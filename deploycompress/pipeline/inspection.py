@@ -9,7 +9,7 @@ from typing import Any
 
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
-from deploycompress.channels.views import constant_views
+from deploycompress.views import constant_views
 from deploycompress.errors import MeasureError, ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, Port

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.channels.records import Channels, CountTie, IndexTie
-from deploycompress.channels.views import constant_views
+from deploycompress.views import constant_views
 from deploycompress.graph import Array, Graph, Node, Shape
 from deploycompress.surgery.masks import Mask
 
