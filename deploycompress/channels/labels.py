@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from deploycompress.channels.records import NO_CHANNEL, Numbers, Reading, Role
-from deploycompress.views import constant_views
 from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
+from deploycompress.views import constant_views
 
 
 @dataclass(frozen=True, slots=True)

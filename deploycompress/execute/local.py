@@ -21,9 +21,9 @@ from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
+from deploycompress.surgery.embed import embed
 from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.masks import kept_channels
-from deploycompress.surgery.embed import embed
 from deploycompress.surgery.slim import slim
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import Compute, evaluation_compute, training_compute

@@ -9,7 +9,6 @@ from typing import Any
 
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
-from deploycompress.views import constant_views
 from deploycompress.errors import MeasureError, ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, Port
@@ -19,6 +18,7 @@ from deploycompress.measuring.static import node_macs, params, trained_constants
 from deploycompress.profile import Profile
 from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.surgery.kernels import KernelChoice, kernel_choices
+from deploycompress.views import constant_views
 
 SCHEMA = 1
 

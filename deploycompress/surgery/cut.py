@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.channels.records import Channels, CountTie, IndexTie
-from deploycompress.views import constant_views
 from deploycompress.graph import Array, Graph, Node, Shape
 from deploycompress.surgery.masks import Mask
+from deploycompress.views import constant_views
 
 
 def cut_channels(graph: Graph, channels: Channels, kept: Mask) -> Graph:
