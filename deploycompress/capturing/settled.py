@@ -16,9 +16,10 @@ from deploycompress.capturing.cleanup import (
 )
 from deploycompress.capturing.draft import BATCH
 from deploycompress.capturing.fold import fold_constants
-from deploycompress.capturing.parity import SAMPLES, Run, random_inputs, verify
+from deploycompress.capturing.parity import SAMPLES, Run, random_inputs
 from deploycompress.capturing.settle import settle_sizes
 from deploycompress.capturing.unfold import unfold
+from deploycompress.capturing.verification import verify
 from deploycompress.capturing.view import BATCHES, BatchView, view_at
 from deploycompress.errors import ModelError
 from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Port, graph_from_onnx
