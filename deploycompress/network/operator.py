@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from deploycompress.errors import ModelError
-from deploycompress.graph import Array, Graph, Node, Shape
+from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
 
 Kernel = Callable[..., Any]  # Any: tensors in, one tensor or a tuple of them out; arity differs per operator
 
+Sizes = int | tuple[int, ...]
+"""A tensor of integers that follows from shapes, as numbers: one for no axes, a tuple for one axis."""
 
-class NormMode(NamedTuple):
-    """How batch norm runs in this forward pass.
+EVERY_POSITION = range(2**31 - 1)
+"""Positions of all inputs, as many as ONNX lets a variadic operator have."""
+
+
+class PassMode(NamedTuple):
+    """How this forward pass runs.
 
     Attributes:
-        training: normalise with the batch's statistics and update the running ones.
+        training: batch norm normalises with the batch's statistics and updates the running ones.
         momentum: torch's momentum for every norm of the network; None means each norm's own.
+        device: where tensors that are made from numbers alone go.
     """
 
     training: bool
     momentum: float | None
+    device: torch.device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +43,13 @@ class NodeContext:
         node: the node to build a kernel for.
         graph: the graph it belongs to.
         constants: values known beforehand, by tensor name.
+        computed_sizes: tensors that follow from shapes while running.
     """
 
     node: Node
     graph: Graph
     constants: Mapping[str, Array]
+    computed_sizes: frozenset[str] = frozenset()
 
     @property
     def opset(self) -> int:
@@ -67,12 +78,42 @@ class NodeContext:
         return index < len(self.node.outputs) and bool(self.node.outputs[index])
 
     def shape(self, index: int) -> Shape:
-        """Give an input's shape at batch size one."""
-        return self.graph.shape_of(self.node.inputs[index])
+        """Give an input's shape at batch size one.
+
+        Raises:
+            ModelError: a size depends on more than the graph says, or the shape is unknown.
+        """
+        shape = self._shape(index)
+        if UNKNOWN_SIZE in shape:
+            raise self.refuse(f"needs the sizes of its input {index}, of which {shape} are known")
+        return shape
 
     def rank(self, index: int = 0) -> int:
-        """Give an input's number of axes."""
-        return len(self.shape(index))
+        """Give an input's number of axes.
+
+        Raises:
+            ModelError: it is unknown.
+        """
+        return len(self._shape(index))
+
+    def size(self, index: int, axis: int) -> int:
+        """Give the size of one axis of an input at batch size one.
+
+        Raises:
+            ModelError: it is unknown.
+        """
+        shape = self._shape(index)
+        if shape[axis] == UNKNOWN_SIZE:
+            raise self.refuse(f"needs the size of axis {axis} of its input {index}, of which {shape} are known")
+        return shape[axis]
+
+    def _shape(self, index: int) -> Shape:
+        name = self.node.inputs[index]
+        if name in self.constants:
+            return tuple(self.constants[name].shape)
+        if name not in self.graph.shapes:
+            raise self.refuse(f"reads {name!r}, whose number of axes is unknown")
+        return self.graph.shapes[name]
 
     def axis(self, value: int, rank: int) -> int:
         """Count an axis from the front.
@@ -102,6 +143,14 @@ class NodeContext:
         array = self.constant(index)
         return None if array is None else tuple(int(value) for value in array.reshape(-1))
 
+    def sizes(self, index: int) -> tuple[int, ...] | None:
+        """Read a list of integers that is known beforehand or follows from shapes; None for the latter.
+
+        Raises:
+            ModelError: the integers follow from the data.
+        """
+        return None if self.node.input(index) in self.computed_sizes else self.constant_ints(index) or ()
+
     def scalar(self, index: int) -> float | None:
         """Read a single number where it is known beforehand; None where it is not."""
         array = self.constants.get(self.node.input(index))
@@ -124,21 +173,26 @@ class Operator:
         known: newest version of the operator whose meaning `build` follows.
         attributes: names of the attributes that `build` honours; any other is refused.
         static: positions of inputs that `build` reads beforehand and the kernel does not take.
+        sizes: positions of inputs that may follow from shapes; the kernel takes them as numbers, None where `build`
+            could read them beforehand.
+        gives_sizes: the kernel gives numbers, which follow from shapes.
         trained: positions whose constants are trained, whatever their size.
         trains_operands: constants of more than one element are trained at every position.
         statistics: positions of running statistics, which must be constants.
-        moves: only rearranges its first input, so what is read from it is trained like what is read from its output.
-        uses_mode: the kernel takes a `NormMode` before its tensors.
+        moves: positions of inputs that are only rearranged, so that they are trained like what is read from the output.
+        uses_mode: the kernel takes a `PassMode` before its tensors.
     """
 
     build: Callable[[NodeContext], Kernel]
     known: int
     attributes: frozenset[str] = frozenset()
     static: tuple[int, ...] = ()
-    trained: tuple[int, ...] = ()
+    sizes: Collection[int] = ()
+    gives_sizes: bool = False
+    trained: Collection[int] = ()
     trains_operands: bool = False
     statistics: tuple[int, ...] = ()
-    moves: bool = False
+    moves: Collection[int] = ()
     uses_mode: bool = False
 
 

@@ -64,7 +64,7 @@ def _trained(nodes: list[tuple[Node, Operator]], constants: Constants) -> set[st
             root = constants.root(name)
             value = constants.values.get(root)
             is_operand = operator.trains_operands and (value is None or _is_vector(value))
-            is_moved = operator.moves and index == 0 and bool(wanted)
+            is_moved = index in operator.moves and bool(wanted)
             if (index in operator.trained or is_operand or is_moved) and (value is None or _is_float(value)):
                 found.add(root)
     return found

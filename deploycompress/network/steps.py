@@ -13,6 +13,8 @@ from deploycompress.network.arrays import TORCH_TYPES
 from deploycompress.network.constants import Constants
 from deploycompress.network.operator import Kernel, NodeContext, Operator
 from deploycompress.network.operators import OPERATORS
+from deploycompress.network.operators.sizes import SIZES
+from deploycompress.network.sizes import find_computed_sizes
 
 OLDEST_OPSET = 11  # before it, slice bounds, pads and clip limits were written differently
 
@@ -24,14 +26,16 @@ class Step:
     Attributes:
         kernel: what to call.
         inputs: tensor names in the kernel's order; the empty string stands for None.
+        numbers: positions of inputs that hold sizes and that the kernel takes as a tensor.
         outputs: names of the results, empty where nobody asks.
         released: tensors that nothing reads after this step.
-        uses_mode: the kernel takes the norms' mode first.
+        uses_mode: the kernel takes the pass's mode first.
         gives_tuple: the kernel returns several results.
     """
 
     kernel: Kernel
     inputs: tuple[str, ...]
+    numbers: tuple[int, ...]
     outputs: tuple[str, ...]
     released: tuple[str, ...]
     uses_mode: bool
@@ -64,7 +68,12 @@ def running_nodes(graph: Graph, constants: Constants) -> list[tuple[Node, Operat
             f"The model uses ONNX opset {graph.opset}; trainable are {OLDEST_OPSET} to "
             f"{onnx.defs.onnx_opset_version()}: export it again with one of these."
         )
-    found = [(node, operator_of(node)) for node in graph.nodes if node.name not in constants.folded]
+    computed = find_computed_sizes(graph, constants)
+    found = [
+        (node, SIZES[node.op] if node.op in SIZES and node.outputs[0] in computed else operator_of(node))
+        for node in graph.nodes
+        if node.name not in constants.folded
+    ]
     for node, operator in found:
         _check_meaning(node, operator, graph.opset)
     return found
@@ -84,24 +93,36 @@ def compile_steps(graph: Graph, constants: Constants) -> tuple[Step, ...]:
             )
     nodes = running_nodes(graph, constants)
     last_reader = _last_readers(graph, constants, nodes)
+    computed = find_computed_sizes(graph, constants)
+    contexts = (
+        NodeContext(node=node, graph=graph, constants=constants.values, computed_sizes=computed) for node, _ in nodes
+    )
     return tuple(
-        _compile(NodeContext(node=node, graph=graph, constants=constants.values), operator, constants, last_reader)
-        for node, operator in nodes
+        _compile(context, operator, constants, last_reader)
+        for context, (_, operator) in zip(contexts, nodes, strict=True)
     )
 
 
 def dynamic_inputs(node: Node, operator: Operator, constants: Constants) -> tuple[str, ...]:
-    """Name the inputs that the kernel takes, aliases of constants resolved."""
-    return tuple(constants.root(name) for index, name in enumerate(node.inputs) if index not in operator.static)
+    """Name the inputs that the kernel takes, aliases of constants resolved; sizes known beforehand are left empty."""
+    return tuple(
+        "" if index in operator.sizes and name in constants.values else constants.root(name)
+        for index, name in enumerate(node.inputs)
+        if index in operator.sizes or index not in operator.static
+    )
 
 
 def _compile(context: NodeContext, operator: Operator, constants: Constants, last_reader: Mapping[str, str]) -> Step:
     node = context.node
-    touched = dict.fromkeys((*dynamic_inputs(node, operator, constants), *node.outputs))
+    inputs = dynamic_inputs(node, operator, constants)
+    touched = dict.fromkeys((*inputs, *node.outputs))
+    taken = [index for index in range(len(node.inputs)) if index in operator.sizes or index not in operator.static]
+    as_tensors = [place for place, index in enumerate(taken) if index not in operator.sizes]
     wanted = tuple(name if name in last_reader else "" for name in node.outputs)
     return Step(
         kernel=operator.build(context),
-        inputs=dynamic_inputs(node, operator, constants),
+        inputs=inputs,
+        numbers=tuple(place for place in as_tensors if inputs[place] in context.computed_sizes),
         outputs=wanted,
         released=tuple(name for name in touched if last_reader.get(name) == node.name),
         uses_mode=operator.uses_mode,

@@ -33,6 +33,10 @@ def _power(context: NodeContext) -> Kernel:
     return lambda x, _y: torch.pow(x, exponent).to(x.dtype)
 
 
+def _modulo(context: NodeContext) -> Kernel:
+    return torch.fmod if context.attribute("fmod", 0) else torch.remainder
+
+
 def _cast(context: NodeContext) -> Kernel:
     target = int(context.attribute("to", 0))
     if target not in TORCH_TYPES:
@@ -49,6 +53,7 @@ ARITHMETIC = {
     "Exp": Operator(build=plain(torch.exp), known=13),
     "Log": Operator(build=plain(torch.log), known=13),
     "Sqrt": Operator(build=plain(torch.sqrt), known=13),
+    "Mod": Operator(build=_modulo, known=28, attributes=frozenset({"fmod"})),
     "Pow": Operator(build=_power, known=15),
     "Add": Operator(build=plain(torch.add), known=14, trains_operands=True),
     "Sub": Operator(build=plain(torch.sub), known=14),
@@ -60,5 +65,5 @@ ARITHMETIC = {
     "Mean": Operator(build=_mean, known=13),
     "Where": Operator(build=plain(torch.where), known=16),
     # saturate and round_mode only speak of eight bit floats, which are refused as targets
-    "Cast": Operator(build=_cast, known=28, attributes=frozenset({"to", "saturate", "round_mode"}), moves=True),
+    "Cast": Operator(build=_cast, known=28, attributes=frozenset({"to", "saturate", "round_mode"}), moves=(0,)),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deploycompress.network.operator import Kernel, NodeContext, Operator, plain
+from deploycompress.network.operator import EVERY_POSITION, Kernel, NodeContext, Operator, plain
 
 
 def _gemm(context: NodeContext) -> Kernel:
@@ -26,9 +26,15 @@ def _gemm(context: NodeContext) -> Kernel:
     return run
 
 
+def _einsum(context: NodeContext) -> Kernel:
+    equation = context.text("equation", "")
+    return lambda *tensors: torch.einsum(equation, *tensors)
+
+
 LINEAR = {
     "Gemm": Operator(
         build=_gemm, known=13, attributes=frozenset({"alpha", "beta", "transA", "transB"}), trained=(1, 2)
     ),
     "MatMul": Operator(build=plain(torch.matmul), known=13, trained=(0, 1)),
+    "Einsum": Operator(build=_einsum, known=28, attributes=frozenset({"equation"}), trained=EVERY_POSITION),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deploycompress.network.operator import Kernel, NodeContext, NormMode, Operator
+from deploycompress.network.operator import Kernel, NodeContext, Operator, PassMode
 
 DEFAULT_EPSILON = 1e-5
 
@@ -24,7 +24,7 @@ def _batch_norm(context: NodeContext) -> Kernel:
     # ONNX weighs the old statistics, torch the new ones
     own_momentum = 1.0 - float(context.attribute("momentum", 0.9))
 
-    def run(mode: NormMode, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    def run(mode: PassMode, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
         momentum = own_momentum if mode.momentum is None else mode.momentum
         return F.batch_norm(x, mean, variance, scale, bias, mode.training, momentum, epsilon)
 
@@ -36,7 +36,7 @@ def _layer_norm(context: NodeContext) -> Kernel:
         raise context.refuse(f"has stash_type {context.attribute('stash_type', 1)}; known is 1 (float32)")
     axis = context.axis(int(context.attribute("axis", -1)), context.rank())
     epsilon, wants_statistics = _epsilon(context), context.has_output(1) or context.has_output(2)
-    normalized = context.shape(0)[axis:]
+    normalized = tuple(context.size(0, position) for position in range(axis, context.rank()))
     plain_shapes = all(context.shape(i) == normalized for i in (1, 2) if context.has_input(i))
     if plain_shapes and axis > 0 and not wants_statistics:
         return lambda x, scale, bias=None: F.layer_norm(x, normalized, scale, bias, epsilon)
@@ -54,7 +54,7 @@ def _layer_norm(context: NodeContext) -> Kernel:
 
 
 def _instance_norm(context: NodeContext) -> Kernel:
-    channels, epsilon = context.shape(0)[1], _epsilon(context)
+    channels, epsilon = context.size(0, 1), _epsilon(context)
     return lambda x, scale, bias: torch.group_norm(x, channels, scale, bias, epsilon)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deploycompress.network.operator import Kernel, NodeContext, Operator
+from deploycompress.network.operator import EVERY_POSITION, Kernel, NodeContext, Operator
 from deploycompress.network.operators.windows import torch_pads
 
 
@@ -17,8 +17,9 @@ def _concat(context: NodeContext) -> Kernel:
 
 def _split(context: NodeContext) -> Kernel:
     axis = context.axis(int(context.attribute("axis", 0)), context.rank())
-    total, parts = context.shape(0)[axis], len(context.node.outputs)
+    parts = len(context.node.outputs)
     sizes = context.constant_ints(1) or context.ints("split", ())
+    total = sum(sizes) or context.size(0, axis)
     if not sizes:
         chunk = -(-total // parts)
         sizes = (*[chunk] * (parts - 1), total - chunk * (parts - 1))
@@ -29,23 +30,30 @@ def _split(context: NodeContext) -> Kernel:
 
 def _slice(context: NodeContext) -> Kernel:
     rank = context.rank()
-    starts, ends = context.constant_ints(1) or (), context.constant_ints(2) or ()
-    axes = context.constant_ints(3) or tuple(range(len(starts)))
-    steps = context.constant_ints(4) or (1,) * len(starts)
-    cuts = [slice(None)] * rank
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        cuts[context.axis(axis, rank)] = slice(start, end, step)
-    if all(cut.step is None or cut.step > 0 for cut in cuts):
-        index = tuple(cuts)
-        return lambda x: x[index]
+    known_starts, known_ends = context.sizes(1), context.sizes(2)
+    count = context.size(1, 0)
+    axes = [context.axis(axis, rank) for axis in context.constant_ints(3) or range(count)]
+    steps = context.constant_ints(4) or (1,) * count
 
-    def run_backwards(x: Tensor) -> Tensor:
-        for axis, cut in enumerate(cuts):
+    def cuts(starts: tuple[int, ...] | None, ends: tuple[int, ...] | None) -> tuple[slice, ...]:
+        found = [slice(None)] * rank
+        bounds = zip(axes, starts or known_starts or (), ends or known_ends or (), steps, strict=True)
+        for axis, start, end, step in bounds:
+            found[axis] = slice(start, end, step)
+        return tuple(found)
+
+    def run_backwards(x: Tensor, starts: tuple[int, ...] | None, ends: tuple[int, ...] | None) -> Tensor:
+        for axis, cut in enumerate(cuts(starts, ends)):
             chosen = range(*cut.indices(x.shape[axis]))
             x = x.index_select(axis, torch.tensor(chosen, dtype=torch.int64, device=x.device))
         return x
 
-    return run_backwards
+    if min(steps, default=1) < 1:
+        return run_backwards
+    if known_starts is None or known_ends is None:
+        return lambda x, starts, ends: x[cuts(starts, ends)]
+    index = cuts(known_starts, known_ends)
+    return lambda x, _starts, _ends: x[index]
 
 
 def _gather(context: NodeContext) -> Kernel:
@@ -87,11 +95,11 @@ def _pad(context: NodeContext) -> Kernel:
 
 def _padded_positions(context: NodeContext, axis: int, pair: tuple[int, int], mode: str) -> list[int]:
     """List where each element of a padded axis comes from."""
-    size = context.shape(0)[axis]
+    size = context.size(0, axis)
     before, after = pair
     if min(pair) < 0:
         raise context.refuse(f"cuts by negative pads {pair} in mode {mode!r}")
-    if axis == 0 and context.graph.shape_of(context.node.inputs[0])[0] == 1:
+    if axis == 0 and size == 1:
         raise context.refuse(f"pads the batch axis in mode {mode!r}")
     positions = range(-before, size + after)
     if mode == "edge":
@@ -104,9 +112,9 @@ def _padded_positions(context: NodeContext, axis: int, pair: tuple[int, int], mo
 
 
 SELECTION = {
-    "Concat": Operator(build=_concat, known=13, attributes=frozenset({"axis"})),
+    "Concat": Operator(build=_concat, known=13, attributes=frozenset({"axis"}), moves=EVERY_POSITION),
     "Split": Operator(build=_split, known=18, attributes=frozenset({"axis", "num_outputs", "split"}), static=(1,)),
-    "Slice": Operator(build=_slice, known=13, static=(1, 2, 3, 4)),
+    "Slice": Operator(build=_slice, known=13, static=(1, 2, 3, 4), sizes=(1, 2)),
     "Gather": Operator(build=_gather, known=13, attributes=frozenset({"axis"})),
     "Pad": Operator(build=_pad, known=25, attributes=frozenset({"mode"}), static=(1, 2, 3)),
 }

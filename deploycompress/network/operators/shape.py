@@ -19,10 +19,15 @@ def _flatten(context: NodeContext) -> Kernel:
 
 
 def _reshape(context: NodeContext) -> Kernel:
-    target = context.constant_ints(1) or ()
-    if 0 not in target or context.attribute("allowzero", 0):
-        return lambda x: x.reshape(target)
-    return lambda x: x.reshape([x.shape[axis] if size == 0 else size for axis, size in enumerate(target)])
+    known = context.sizes(1)
+    if known is not None and (0 not in known or context.attribute("allowzero", 0)):
+        return lambda x, _target: x.reshape(known)
+
+    def run(x: Tensor, target: tuple[int, ...] | None) -> Tensor:
+        target = known if target is None else target
+        return x.reshape([x.shape[axis] if size == 0 else size for axis, size in enumerate(target or ())])
+
+    return run
 
 
 def _transpose(context: NodeContext) -> Kernel:
@@ -35,12 +40,11 @@ def _listed_axes(context: NodeContext) -> tuple[int, ...] | None:
 
 
 def _squeeze(context: NodeContext) -> Kernel:
-    shape = context.shape(0)
     listed = _listed_axes(context)
-    if listed is None and shape[:1] == (1,):
+    if listed is None and context.shape(0)[:1] == (1,):
         raise context.refuse("squeezes every axis of size one, so that its result depends on the batch size")
-    listed = tuple(axis for axis, size in enumerate(shape) if size == 1) if listed is None else listed
-    axes = tuple(context.axis(axis, len(shape)) for axis in listed)
+    listed = tuple(axis for axis, size in enumerate(context.shape(0)) if size == 1) if listed is None else listed
+    axes = tuple(context.axis(axis, context.rank()) for axis in listed)
     return lambda x: x.squeeze(axes)
 
 
@@ -58,20 +62,27 @@ def _unsqueeze(context: NodeContext) -> Kernel:
 
 
 def _expand(context: NodeContext) -> Kernel:
-    target = context.constant_ints(1) or ()
-    missing = max(len(target) - context.rank(), 0)
+    known = context.sizes(1)
 
-    def run(x: Tensor) -> Tensor:
-        shape = (1,) * missing + tuple(x.shape)
-        reach = (1,) * (len(shape) - len(target)) + target  # broadcasting goes both ways
-        return x.expand([size if wanted == 1 else wanted for size, wanted in zip(shape, reach, strict=True)])
+    def run(x: Tensor, target: tuple[int, ...] | None) -> Tensor:
+        target = target or known or ()
+        shape = (1,) * (len(target) - x.ndim) + tuple(x.shape)
+        reach = (1,) * (len(shape) - len(target)) + target
+        return x.expand([_broadcast(size, wanted) for size, wanted in zip(shape, reach, strict=True)])
 
     return run
 
 
+def _broadcast(size: int, wanted: int) -> int:
+    """Broadcast two sizes; a symbolic one is compared only where it must be, because that binds an export to it."""
+    if isinstance(wanted, int) and wanted == 1:
+        return size
+    return wanted if size == 1 else size
+
+
 def _tile(context: NodeContext) -> Kernel:
-    repeats = context.constant_ints(1) or ()
-    return lambda x: x.repeat(repeats)
+    known = context.sizes(1)
+    return lambda x, repeats: x.repeat(known if repeats is None else repeats)
 
 
 def _depth_to_space(context: NodeContext) -> Kernel:
@@ -115,14 +126,16 @@ def _identity(x: Tensor) -> Tensor:
 _BLOCKS = frozenset({"blocksize", "mode"})
 
 SHAPE = {
-    "Identity": Operator(build=plain(_identity), known=25, moves=True),
-    "Flatten": Operator(build=_flatten, known=25, attributes=frozenset({"axis"}), moves=True),
-    "Reshape": Operator(build=_reshape, known=25, attributes=frozenset({"allowzero"}), static=(1,), moves=True),
-    "Transpose": Operator(build=_transpose, known=25, attributes=frozenset({"perm"}), moves=True),
-    "Squeeze": Operator(build=_squeeze, known=25, attributes=frozenset({"axes"}), static=(1,), moves=True),
-    "Unsqueeze": Operator(build=_unsqueeze, known=25, attributes=frozenset({"axes"}), static=(1,), moves=True),
-    "Expand": Operator(build=_expand, known=13, static=(1,), moves=True),
-    "Tile": Operator(build=_tile, known=13, static=(1,)),
+    "Identity": Operator(build=plain(_identity), known=25, moves=(0,)),
+    "Flatten": Operator(build=_flatten, known=25, attributes=frozenset({"axis"}), moves=(0,)),
+    "Reshape": Operator(
+        build=_reshape, known=25, attributes=frozenset({"allowzero"}), static=(1,), sizes=(1,), moves=(0,)
+    ),
+    "Transpose": Operator(build=_transpose, known=25, attributes=frozenset({"perm"}), moves=(0,)),
+    "Squeeze": Operator(build=_squeeze, known=25, attributes=frozenset({"axes"}), static=(1,), moves=(0,)),
+    "Unsqueeze": Operator(build=_unsqueeze, known=25, attributes=frozenset({"axes"}), static=(1,), moves=(0,)),
+    "Expand": Operator(build=_expand, known=13, static=(1,), sizes=(1,), moves=(0,)),
+    "Tile": Operator(build=_tile, known=13, static=(1,), sizes=(1,)),
     "DepthToSpace": Operator(build=_depth_to_space, known=28, attributes=_BLOCKS),
     "SpaceToDepth": Operator(build=_space_to_depth, known=28, attributes=_BLOCKS),
 }

@@ -46,7 +46,7 @@ def window_axes(context: NodeContext, kernel: tuple[int, ...]) -> tuple[Axis, ..
     Raises:
         ModelError: `auto_pad` is unknown, or the numbers do not fit the axes.
     """
-    sizes = context.shape(0)[2:]
+    sizes = [context.size(0, axis) for axis in range(2, context.rank())]
     count = len(sizes)
     strides = context.ints("strides", [1] * count)
     dilations = context.ints("dilations", [1] * count)
