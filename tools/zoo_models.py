@@ -90,8 +90,6 @@ def _torchvision(name: str) -> Entry:
         return Entry(
             full, ((1, 3, 224, 224),), {"weights_backbone": None, "aux_loss": not name.startswith("lraspp")} | extra
         )
-    if kind == "video" and name.startswith("mvit"):  # their attention needs gigabytes at full size
-        return Entry(full, ((1, 3, 8, 112, 112),), {"temporal_size": 8, "spatial_size": (112, 112)})
     if kind == "video":
         return Entry(full, ((1, 3, 16, side, side),), extra)
     if kind == "optical_flow":

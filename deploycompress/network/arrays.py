@@ -50,6 +50,11 @@ def tensor_from_array(array: Array, name: str) -> Tensor:
     return torch.from_numpy(copied)
 
 
+def shape_of_array(array: Array) -> Tensor:
+    """Make a tensor on torch's meta device: shape and element type of an array, without its values."""
+    return torch.empty(array.shape, dtype=_NUMPY_NAMES[array.dtype.name], device="meta")
+
+
 def array_from_tensor(tensor: Tensor, like: Array) -> Array:
     """Copy a tensor into a numpy array with the element type of another.
 

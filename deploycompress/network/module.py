@@ -13,10 +13,10 @@ from deploycompress.graph import Array, Graph
 from deploycompress.network.arrays import array_from_tensor, tensor_from_array
 from deploycompress.network.constants import Constants, find_constants
 from deploycompress.network.names import state_key
-from deploycompress.network.operator import PassMode, Sizes
+from deploycompress.network.operator import PassMode
 from deploycompress.network.roles import Roles, assign_roles
-from deploycompress.network.sizes import tensor_from_sizes
-from deploycompress.network.steps import Step, compile_steps
+from deploycompress.network.running import Step, Values, as_tensor, run_step
+from deploycompress.network.steps import compile_steps
 
 
 def to_torch(graph: Graph) -> GraphModule:
@@ -91,14 +91,15 @@ class GraphModule(nn.Module):
                 f"The network got {len(inputs)} inputs; it takes {len(self._input_names)}: "
                 f"{', '.join(self._input_names)}."
             )
-        mode = PassMode(self.training, self._statistics_momentum, inputs[0].device)
-        values: dict[str, Tensor | Sizes | None] = {"": None}
+        device = inputs[0].device if inputs else torch.device("cpu")
+        mode = PassMode(self.training, self._statistics_momentum, device)
+        values: Values = {"": None}
         for name, (owner, key) in self._places.items():
             values[name] = getattr(owner, key)
         values.update(zip(self._input_names, inputs, strict=True))
         for step in self._steps:
-            _run(step, values, mode)
-        outputs = tuple(_as_tensor(values[name], mode.device) for name in self._output_names)
+            run_step(step, values, mode)
+        outputs = tuple(as_tensor(values[name], mode.device) for name in self._output_names)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def train(self, mode: bool = True) -> Self:
@@ -180,25 +181,3 @@ def _module_at(root: nn.Module, path: Iterable[str]) -> nn.Module:
             root.add_module(part, child)
         root = child
     return root
-
-
-def _run(step: Step, values: dict[str, Tensor | Sizes | None], mode: PassMode) -> None:
-    arguments = [values[name] for name in step.inputs]
-    for position in step.numbers:
-        arguments[position] = _as_tensor(arguments[position], mode.device)
-    result = step.kernel(mode, *arguments) if step.uses_mode else step.kernel(*arguments)
-    if step.gives_tuple:
-        values.update({name: tensor for name, tensor in zip(step.outputs, result, strict=False) if name})
-    elif step.outputs[0]:
-        values[step.outputs[0]] = result
-    del arguments, result
-    for name in step.released:
-        del values[name]
-
-
-def _as_tensor(value: Tensor | Sizes | None, device: torch.device) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if value is None:
-        raise TypeError("an omitted input is no output")  # graphs are checked for this when they are read
-    return tensor_from_sizes(value, device)

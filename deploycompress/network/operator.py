@@ -43,13 +43,15 @@ class NodeContext:
         node: the node to build a kernel for.
         graph: the graph it belongs to.
         constants: values known beforehand, by tensor name.
+        shapes: what is known of computed tensors' shapes at batch size one, by name.
         computed_sizes: tensors that follow from shapes while running.
     """
 
     node: Node
     graph: Graph
     constants: Mapping[str, Array]
-    computed_sizes: frozenset[str] = frozenset()
+    shapes: Mapping[str, Shape]
+    computed_sizes: frozenset[str]
 
     @property
     def opset(self) -> int:
@@ -111,9 +113,9 @@ class NodeContext:
         name = self.node.inputs[index]
         if name in self.constants:
             return tuple(self.constants[name].shape)
-        if name not in self.graph.shapes:
+        if name not in self.shapes:
             raise self.refuse(f"reads {name!r}, whose number of axes is unknown")
-        return self.graph.shapes[name]
+        return self.shapes[name]
 
     def axis(self, value: int, rank: int) -> int:
         """Count an axis from the front.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from deploycompress.graph import Array, Graph, Node
 from deploycompress.network.constants import Constants
 from deploycompress.network.operator import Operator
 from deploycompress.network.steps import dynamic_inputs, running_nodes
+
+# What torch's exporter calls a tensor that is no parameter but made in the model's code.
+_LITERAL = re.compile(r"(^|/)Constant(_\d+)?_output_0$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +37,7 @@ def assign_roles(graph: Graph, constants: Constants) -> Roles:
     """Sort the constants that kernels read.
 
     A constant that some node also reads beforehand, such as a bound of a slice, is never trained: the kernel
-    would keep its old value.
+    would keep its old value. Nor are numbers that stand in the model's code: blur kernels, coordinates, masks.
     """
     nodes = running_nodes(graph, constants)
     read = [name for node, operator in nodes for name in dynamic_inputs(node, operator, constants)]
@@ -46,7 +50,8 @@ def assign_roles(graph: Graph, constants: Constants) -> Roles:
         for index, name in enumerate(node.inputs)
         if index in operator.static
     }
-    trained = _trained(nodes, constants) & set(graph.weights) - set(averaged) - beforehand
+    untouched = {*averaged, *beforehand, *filter(_LITERAL.search, graph.weights)}
+    trained = _trained(nodes, constants) & set(graph.weights) - untouched
     return Roles(
         trained=tuple(name for name in names if name in trained),
         statistics=tuple(name for name in names if name in averaged),

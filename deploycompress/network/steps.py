@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import onnx
 
@@ -11,35 +10,13 @@ from deploycompress.errors import ModelError
 from deploycompress.graph import Graph, Node
 from deploycompress.network.arrays import TORCH_TYPES
 from deploycompress.network.constants import Constants
-from deploycompress.network.operator import Kernel, NodeContext, Operator
+from deploycompress.network.operator import NodeContext, Operator
 from deploycompress.network.operators import OPERATORS
 from deploycompress.network.operators.sizes import SIZES
+from deploycompress.network.running import Step, leaves_open, rehearse, starting_shapes
 from deploycompress.network.sizes import find_computed_sizes
 
 OLDEST_OPSET = 11  # before it, slice bounds, pads and clip limits were written differently
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One torch call.
-
-    Attributes:
-        kernel: what to call.
-        inputs: tensor names in the kernel's order; the empty string stands for None.
-        numbers: positions of inputs that hold sizes and that the kernel takes as a tensor.
-        outputs: names of the results, empty where nobody asks.
-        released: tensors that nothing reads after this step.
-        uses_mode: the kernel takes the pass's mode first.
-        gives_tuple: the kernel returns several results.
-    """
-
-    kernel: Kernel
-    inputs: tuple[str, ...]
-    numbers: tuple[int, ...]
-    outputs: tuple[str, ...]
-    released: tuple[str, ...]
-    uses_mode: bool
-    gives_tuple: bool
 
 
 def operator_of(node: Node) -> Operator:
@@ -94,13 +71,17 @@ def compile_steps(graph: Graph, constants: Constants) -> tuple[Step, ...]:
     nodes = running_nodes(graph, constants)
     last_reader = _last_readers(graph, constants, nodes)
     computed = find_computed_sizes(graph, constants)
-    contexts = (
-        NodeContext(node=node, graph=graph, constants=constants.values, computed_sizes=computed) for node, _ in nodes
-    )
-    return tuple(
-        _compile(context, operator, constants, last_reader)
-        for context, (_, operator) in zip(contexts, nodes, strict=True)
-    )
+    shapes = dict(graph.shapes)
+    rehearsal = starting_shapes(graph, constants) if leaves_open(graph) else None
+    steps = []
+    for node, operator in nodes:
+        context = NodeContext(
+            node=node, graph=graph, constants=constants.values, shapes=shapes, computed_sizes=computed
+        )
+        steps.append(_compile(context, operator, constants, last_reader))
+        if rehearsal is not None:
+            shapes.update(rehearse(steps[-1], rehearsal))
+    return tuple(steps)
 
 
 def dynamic_inputs(node: Node, operator: Operator, constants: Constants) -> tuple[str, ...]:

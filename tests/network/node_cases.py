@@ -13,10 +13,11 @@ from onnx.backend.test.case.test_case import TestCase
 from onnx.backend.test.loader import load_model_tests
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from deploycompress.graph import Array, Graph, Node, Port
+from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Port
 from deploycompress.network import to_torch
 from deploycompress.network.arrays import array_from_tensor, tensor_from_array
 from deploycompress.network.operators import OPERATORS
+from deploycompress.network.steps import OLDEST_OPSET
 
 CLAIMED = frozenset(OPERATORS) | {"Constant"}
 
@@ -85,7 +86,7 @@ def case_graph(case: TestCase) -> tuple[Graph, list[Array]]:
         inputs=tuple(_port(value) for value in inputs),
         outputs=tuple(_port(value) for value in proto.output),
         shapes=_shapes(model),
-        opset=model.opset_import[0].version,
+        opset=_opset(model),
         ir_version=model.ir_version,
     )
     return graph, [values[value.name] for value in inputs]
@@ -135,10 +136,24 @@ def relative_excess(got: Array, expected: Array) -> float:
     return float(np.abs(left[finite] - right[finite]).max(initial=0.0)) / scale / TOLERANCES[expected.dtype.name]
 
 
+def _opset(model: onnx.ModelProto) -> int:
+    """Give a test's opset, or the oldest that runs where its operators have not changed since."""
+    written = int(model.opset_import[0].version)
+    newer = max(written, OLDEST_OPSET)
+    schemas = [[onnx.defs.get_schema(node.op_type, opset) for opset in (written, newer)] for node in model.graph.node]
+    return newer if all(old.since_version == new.since_version for old, new in schemas) else written
+
+
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     values: Sequence[onnx.ValueInfoProto] = [*inferred.input, *inferred.value_info, *inferred.output]
-    return {value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim) for value in values}
+    return {
+        value.name: tuple(
+            axis.dim_value if axis.HasField("dim_value") else UNKNOWN_SIZE for axis in value.type.tensor_type.shape.dim
+        )
+        for value in values
+        if value.type.tensor_type.HasField("shape")
+    }
 
 
 def _port(value: onnx.ValueInfoProto) -> Port:

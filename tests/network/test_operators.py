@@ -148,6 +148,39 @@ GRADIENTS: dict[str, tuple[list[onnx.NodeProto], dict[str, Array]]] = {
         [helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="linear")],
         {"scales": np.array([1, 1, 1.5, 2], np.float32)},
     ),
+    "length": ([helper.make_node("ReduceL2", ["x"], ["y"], axes=[1, 2])], {}),
+    "absolute_sum": ([helper.make_node("ReduceL1", ["x"], ["y"], axes=[3])], {}),
+    "square_sum": ([helper.make_node("ReduceSumSquare", ["x"], ["y"], axes=[1, 3], keepdims=0)], {}),
+    "product": ([helper.make_node("ReduceProd", ["x"], ["y"], axes=[1, 3])], {}),
+    "soft_maximum": ([helper.make_node("ReduceLogSumExp", ["x"], ["y"], axes=[2, 3])], {}),
+    "contraction": (
+        [helper.make_node("Einsum", ["x", "w"], ["y"], equation="b c h w, w d -> b d h c")],
+        {"w": _images((5, 3))},
+    ),
+    "running_sum": (
+        [helper.make_node("CumSum", ["x", "axis"], ["y"], exclusive=1, reverse=1)],
+        {"axis": np.array(2)},
+    ),
+    "triangle": ([helper.make_node("Trilu", ["x", "k"], ["y"], upper=0)], {"k": np.array(1)}),
+    "largest": ([helper.make_node("TopK", ["x", "k"], ["y", "places"], axis=1)], {"k": np.array([2])}),
+    "written": (
+        [
+            helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0, 2, 3]),
+            helper.make_node("Slice", ["turned", "zero", "two"], ["some"]),
+            helper.make_node("ScatterND", ["turned", "places", "some"], ["y"]),
+        ],
+        {"zero": np.array([0]), "two": np.array([2]), "places": np.array([[3], [-3]])},
+    ),
+    "waves": ([helper.make_node("Sin", ["x"], ["s"]), helper.make_node("Atan", ["s"], ["y"])], {}),
+    "sampled": (
+        [
+            helper.make_node("Slice", ["x", "zero", "two", "one"], ["pair"]),
+            helper.make_node("Transpose", ["pair"], ["grid"], perm=[0, 2, 3, 1]),
+            helper.make_node("Tanh", ["grid"], ["places"]),
+            helper.make_node("GridSample", ["x", "places"], ["y"], mode="bilinear", padding_mode="border"),
+        ],
+        {"zero": np.array([0]), "two": np.array([2]), "one": np.array([1])},
+    ),
 }
 
 
@@ -165,3 +198,11 @@ def test_gradients_reach_inputs_and_parameters(name: str) -> None:
 
     assert set(names) == {key for key in weights if key in ("w", "b")}
     assert torch.autograd.gradcheck(run, (x, *parameters))
+
+
+def test_length_of_nothing_has_a_finite_gradient() -> None:
+    graph = make_graph([helper.make_node("ReduceL2", ["x"], ["y"], axes=[1])], {}, ["batch", 4, 6, 5])
+    x = torch.zeros(SHAPE, requires_grad=True)
+    to_torch(graph)(x).sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()

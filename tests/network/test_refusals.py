@@ -94,3 +94,18 @@ def test_group_norm_that_scales_groups_is_refused() -> None:
     norm = replace(relu.nodes[0], op="GroupNormalization", inputs=inputs, attributes=attributes)
     with pytest.raises(ModelError, match="scales whole groups"):
         to_torch(replace(relu, nodes=(norm,), weights={"s": np.ones(2, np.float32)}))
+
+
+def test_cubic_sampling_of_volumes_is_refused() -> None:
+    node = helper.make_node("GridSample", ["x", "grid"], ["y"], mode="cubic", name="the_node")
+    grid = np.zeros((1, 2, 2, 2, 3), np.float32)
+    graph = make_graph([node], {"grid": grid}, [1, 2, 3, 3, 3], opset=20)
+    with pytest.raises(ModelError, match=r"'the_node' \(GridSample, opset 20\) samples 3 axes by 'cubic'"):
+        to_torch(graph)
+
+
+@pytest.mark.parametrize("op", ["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"])
+def test_reduction_of_no_axes_that_may_change_elements_is_refused(op: str) -> None:
+    graph = _graph(helper.make_node(op, ["x"], ["y"], noop_with_empty_axes=1), opset=18)
+    with pytest.raises(ModelError, match="reduces no axes"):
+        to_torch(graph)

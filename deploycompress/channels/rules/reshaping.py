@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,11 +90,14 @@ def _rearranged(builder: LabelBuilder, node: Node, labels: Labels) -> Labels | N
     The axis that keeps most channels apart stays, the last of equals. A tensor that holds a single channel
     several times is frozen: no axis tells its channels apart.
     """
-    shapes = _with_known_sizes(builder.shape(node.input(0)), builder.shape(node.outputs[0]))
-    if shapes is None:
+    before, after = builder.shape(node.input(0)), builder.shape(node.outputs[0])
+    segment = _segment(before, after, labels.axis)
+    if segment is None:
         builder.freeze(labels, f"{node.name} merges them with an axis whose size depends on the data")
         return None
-    grid = _grid(labels, shapes[0]).reshape(shapes[1])
+    old, new = segment
+    ids = labels.ids.reshape([-1 if axis == labels.axis else 1 for axis in old])
+    grid = np.broadcast_to(ids, [before[axis] for axis in old]).reshape([after[axis] for axis in new])
     lines = {axis: _line(grid, axis) for axis in range(grid.ndim) if (grid != grid.take([0], axis=axis)).any()}
     if not lines:
         builder.freeze(labels, f"{node.name} reshapes a single channel")
@@ -103,27 +105,33 @@ def _rearranged(builder: LabelBuilder, node: Node, labels: Labels) -> Labels | N
     axis = max(lines, key=lambda candidate: (len(np.unique(lines[candidate])), candidate))
     if len(lines) > 1:
         builder.unify(grid, lines[axis])
-    return Labels(axis, lines[axis].reshape(-1))
+    return Labels(new[axis], lines[axis].reshape(-1))
 
 
-def _with_known_sizes(before: Shape, after: Shape) -> tuple[Shape, Shape] | None:
-    """Give both shapes with a size that depends on the data written as one, if that axis only moves along."""
-    unknown = [[axis for axis, size in enumerate(shape) if size == UNKNOWN_SIZE] for shape in (before, after)]
-    if not unknown[0] and not unknown[1]:
-        return before, after
-    if [len(axes) for axes in unknown] != [1, 1]:
-        return None
-    (first,), (second,) = unknown
-    same_before = math.prod(before[:first]) == math.prod(after[:second])
-    same_after = math.prod(before[first + 1 :]) == math.prod(after[second + 1 :])
-    if not (same_before and same_after):
-        return None
-    return (*before[:first], 1, *before[first + 1 :]), (*after[:second], 1, *after[second + 1 :])
+def _segment(before: Shape, after: Shape, axis: int) -> tuple[range, range] | None:
+    """Find the axes among which a reshape moves the positions of one axis: those up to where both products agree.
+
+    Nothing, if one of these sizes depends on the data.
+    """
+    i = j = 0
+    while i < len(before) and j < len(after):
+        first, second = i, j
+        left, right = before[i], after[j]
+        i, j = i + 1, j + 1
+        while left != right:
+            if UNKNOWN_SIZE in (left, right) or (i == len(before) if left < right else j == len(after)):
+                return None
+            if left < right:
+                left, i = _times(left, before[i]), i + 1
+            else:
+                right, j = _times(right, after[j]), j + 1
+        if first <= axis < i:
+            return range(first, i), range(second, j)
+    return None
 
 
-def _grid(labels: Labels, shape: Shape) -> Numbers:
-    ids = labels.ids.reshape([-1 if axis == labels.axis else 1 for axis in range(len(shape))])
-    return np.broadcast_to(ids, shape)
+def _times(product: int, size: int) -> int:
+    return UNKNOWN_SIZE if size == UNKNOWN_SIZE else product * size
 
 
 def _line(grid: Numbers, axis: int) -> Numbers:

@@ -29,7 +29,7 @@ def _range(context: NodeContext) -> Kernel:
         raise context.refuse(f"has stash_type {context.attribute('stash_type', 1)}; known is 1 (float32)")
     known = [_number(context, index) for index in range(3)]
     dtype = next((number.dtype for number in known if number is not None), torch.int64)
-    bounds = [None if number is None else number.item() for number in known]
+    bounds = [0 if number is None else number.item() for number in known]
 
     def run(mode: PassMode, *given: int | None) -> Tensor:
         start, limit, step = (there if value is None else value for value, there in zip(given, bounds, strict=True))

@@ -59,7 +59,8 @@ def _square_sum(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
 
 def _length(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:
     # the root of a sum of squares has no gradient at zero, torch's norm has one there
-    return torch.linalg.vector_norm(x, dim=axes, keepdim=keep)
+    length: Tensor = torch.linalg.vector_norm(x, dim=axes, keepdim=keep)
+    return length
 
 
 def _log_sum(x: Tensor, axes: tuple[int, ...], keep: bool) -> Tensor:

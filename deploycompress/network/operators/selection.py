@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,7 +33,7 @@ def _split(context: NodeContext) -> Kernel:
 def _slice(context: NodeContext) -> Kernel:
     rank = context.rank()
     known_starts, known_ends = context.sizes(1), context.sizes(2)
-    count = context.size(1, 0)
+    count = math.prod(context.shape(1))
     axes = [context.axis(axis, rank) for axis in context.constant_ints(3) or range(count)]
     steps = context.constant_ints(4) or (1,) * count
 
@@ -69,6 +71,15 @@ def _gather(context: NodeContext) -> Kernel:
         return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
     return run
+
+
+def _scatter(context: NodeContext) -> Kernel:
+    reduction = context.text("reduction", "none")
+    if reduction not in ("none", "add"):
+        raise context.refuse(f"writes by reduction {reduction!r}; known are 'none' and 'add'")
+    adds = reduction == "add"
+    # of several writes to one place ONNX asks for none but where they add up
+    return lambda x, indices, updates: x.index_put(indices.unbind(-1), updates, accumulate=adds)
 
 
 def _pad(context: NodeContext) -> Kernel:
@@ -116,5 +127,6 @@ SELECTION = {
     "Split": Operator(build=_split, known=18, attributes=frozenset({"axis", "num_outputs", "split"}), static=(1,)),
     "Slice": Operator(build=_slice, known=13, static=(1, 2, 3, 4), sizes=(1, 2)),
     "Gather": Operator(build=_gather, known=13, attributes=frozenset({"axis"})),
+    "ScatterND": Operator(build=_scatter, known=18, attributes=frozenset({"reduction"})),
     "Pad": Operator(build=_pad, known=25, attributes=frozenset({"mode"}), static=(1, 2, 3)),
 }

@@ -89,7 +89,7 @@ def _slice(
 
 def _reranked(context: NodeContext) -> Kernel:
     """Give the same numbers with as many axes as the output has."""
-    is_single = not context.graph.shapes[context.node.outputs[0]]
+    is_single = not context.shapes[context.node.outputs[0]]
     return lambda value, *_rest: _tuple(value)[0] if is_single else _tuple(value)
 
 
