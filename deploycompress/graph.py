@@ -150,6 +150,13 @@ class Graph:
                     found.setdefault(name, []).append((node, position))
         return found
 
+    def uses(self) -> dict[str, int]:
+        """Count the uses of each tensor: reads by nodes and by their subgraphs, and being an output."""
+        found: dict[str, int] = {}
+        for name in (*(name for node in self.nodes for name in node.reads), *(port.name for port in self.outputs)):
+            found[name] = found.get(name, 0) + 1
+        return found
+
     def with_weights(self, weights: Mapping[str, Array]) -> Graph:
         """Make the same graph with some constants replaced."""
         return replace(self, weights={**self.weights, **weights})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import SupportsIndex
 
 from deploycompress.errors import PlanError
 
 SCHEMA = 1
 KEYS = frozenset({"schema", "remove", "keep", "kernels"})
-
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +39,21 @@ class Plan:
     kernels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.remove, str):
-            raise PlanError(f"The plan removes {self.remove!r}; expected a tuple of block names.")
-        object.__setattr__(self, "remove", tuple(sorted(self.remove)))
-        if len(set(self.remove)) < len(self.remove):
-            raise PlanError(f"The plan removes a block twice: {', '.join(self.remove)}.")
-        for group, indices in self.keep.items():
-            if not indices:
-                raise PlanError(f"The plan keeps no channel of group {group!r}; at least one must stay.")
-            if list(indices) != sorted(set(indices)) or indices[0] < 0:
-                raise PlanError(
-                    f"The plan's channels of group {group!r} are not ascending, distinct and non-negative: {indices}."
-                )
-        for layer, size in self.kernels.items():
+        """Check and copy what was given, so that nobody changes the plan from outside."""
+        object.__setattr__(self, "remove", _names(self.remove))
+        keep = _mapping(self.keep, "keep")
+        object.__setattr__(self, "keep", {group: _channels(group, indices) for group, indices in keep.items()})
+        kernels = {
+            layer: _integer(size, f"the kernel of {layer!r}")
+            for layer, size in _mapping(self.kernels, "kernels").items()
+        }
+        object.__setattr__(self, "kernels", kernels)
+        for layer, size in kernels.items():
             if size < 1:
                 raise PlanError(f"The plan gives layer {layer!r} a kernel of size {size}; expected at least 1.")
+
+    def __hash__(self) -> int:
+        return hash(self.to_json())
 
     @property
     def is_empty(self) -> bool:
@@ -83,32 +82,54 @@ class Plan:
             PlanError: the text is no plan, is of another schema, or has unknown keys.
         """
         try:
-            record = json.loads(text)
-        except json.JSONDecodeError as error:
+            record = json.loads(text, object_pairs_hook=_without_twins)
+        except (ValueError, RecursionError) as error:
             raise PlanError(f"Not a plan: {error}; a plan is JSON as written by Plan.to_json().") from error
         if not isinstance(record, dict) or "schema" not in record:
             raise PlanError(f"Not a plan: {text[:40]!r}; expected a JSON object with the key 'schema'.")
         unknown = sorted(set(record) - KEYS)
         if unknown:
             raise PlanError(f"The plan has the unknown key {unknown[0]!r}; known are {', '.join(sorted(KEYS))}.")
-        if record["schema"] != SCHEMA:
-            raise PlanError(f"The plan has schema {record['schema']!r}, this version reads {SCHEMA}.")
-        return Plan(
-            remove=tuple(
-                _expect(name, str, "a block name") for name in _expect(record.get("remove", []), list, "a list")
-            ),
-            keep={
-                group: tuple(_expect(index, int, f"a channel of {group!r}") for index in _expect(kept, list, "a list"))
-                for group, kept in _expect(record.get("keep", {}), dict, "an object").items()
-            },
-            kernels={
-                layer: _expect(size, int, f"a kernel size of {layer!r}")
-                for layer, size in _expect(record.get("kernels", {}), dict, "an object").items()
-            },
-        )
+        schema = record.pop("schema")
+        if type(schema) is not int or schema != SCHEMA:
+            raise PlanError(f"The plan has schema {schema!r}, this version reads {SCHEMA}.")
+        return Plan(**record)
 
 
-def _expect(value: object, kind: type[Kind], what: str) -> Kind:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise PlanError(f"Not a plan: {value!r} stands where {what} is expected; see Plan.to_json().")
+def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    names = [name for name, _ in pairs]
+    twins = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twins:
+        raise PlanError(f"The plan names {twins[0]!r} twice in one object.")
+    return dict(pairs)
+
+
+def _names(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise PlanError(f"Not a plan: it removes {names!r}; expected block names in a tuple.")
+    if len(set(names)) < len(names):
+        raise PlanError(f"The plan removes a block twice: {', '.join(names)}.")
+    return tuple(sorted(names))
+
+
+def _mapping(value: object, what: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise PlanError(f"Not a plan: {what!r} is {value!r}; expected an object with names as keys.")
     return value
+
+
+def _channels(group: str, indices: object) -> tuple[int, ...]:
+    if not isinstance(indices, Sequence) or isinstance(indices, str):
+        raise PlanError(f"Not a plan: group {group!r} keeps {indices!r}; expected channel numbers in a tuple.")
+    kept = tuple(_integer(index, f"group {group!r}") for index in indices)
+    if not kept:
+        raise PlanError(f"The plan keeps no channel of group {group!r}; at least one must stay.")
+    if list(kept) != sorted(set(kept)) or kept[0] < 0:
+        raise PlanError(f"The plan's channels of group {group!r} are not ascending, distinct and non-negative: {kept}.")
+    return kept
+
+
+def _integer(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise PlanError(f"Not a plan: {value!r} stands in {what}; expected an integer.")
+    return operator.index(value)

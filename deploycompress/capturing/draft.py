@@ -6,6 +6,7 @@ A draft is a `Graph` with empty `shapes`. Constant nodes are weights already, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -34,11 +35,14 @@ def draft_from_onnx(model: onnx.ModelProto) -> Graph:
     _refuse_tensors_made_twice([port.name for port in inputs], weights, nodes)
     weights |= {name: value for name, value in constants.items() if value is not None}
     nodes = [node for node in nodes if not (is_plain_constant(node) and node.outputs[0] in weights)]
+    outputs = tuple(port_from_onnx(value) for value in model.graph.output)
+    handed_through = {port.name: f"{port.name}.output" for port in outputs if port.name in {p.name for p in inputs}}
+    nodes += [Node(name=new, op="Identity", inputs=(old,), outputs=(new,)) for old, new in handed_through.items()]
     return Graph(
         nodes=_sorted_nodes(nodes, {*weights, *(port.name for port in inputs)}),
         weights=weights,
         inputs=inputs,
-        outputs=tuple(port_from_onnx(value) for value in model.graph.output),
+        outputs=tuple(replace(port, name=handed_through.get(port.name, port.name)) for port in outputs),
         shapes={},
         opset=max(entry.version for entry in model.opset_import if entry.domain in DEFAULT_DOMAINS),
         ir_version=model.ir_version,

@@ -85,6 +85,8 @@ def check_supported(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelError("The ONNX model has sparse weights, which are not supported; export it with dense ones.")
     if model.functions:
         model = inliner.inline_local_functions(model)
+    if any("" in (*node.input[-1:], *node.output) for node in model.graph.node):
+        model = _without_gaps(model)
     for node in model.graph.node:
         if node.domain not in KNOWN_DOMAINS or node.op_type == "EPContext":
             raise ModelError(
@@ -92,6 +94,24 @@ def check_supported(model: onnx.ModelProto) -> onnx.ModelProto:
                 "(or com.microsoft): export without custom operators."
             )
     return model
+
+
+def _without_gaps(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop omitted inputs and outputs at the end of a node, and name the outputs that a Split omits.
+
+    Both are legal; ONNX Runtime 1.31 crashes on some of them (LayerNormalization with an empty bias).
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for index, node in enumerate(copy.graph.node):
+        for names in (node.input, node.output):
+            if names is node.output and node.op_type == "Split":
+                named = [name or f"{node.name or 'split'}.{index}.{place}" for place, name in enumerate(names)]
+                del names[:]
+                names.extend(named)
+            while names and not names[-1]:
+                del names[-1]
+    return copy
 
 
 def with_opset(model: onnx.ModelProto, newest: int) -> onnx.ModelProto:

@@ -76,8 +76,8 @@ def _refuse_unless_rounding(
             f"{TOLERANCE:.0e}: its outputs may depend on the batch, on chance or on Python code that sees values."
         )
     logger.warning(
-        "The captured graph differs from the model by %.1e, and the model from itself by %.1e when its input changes by "
-        "a millionth: it is unstable; are these trained weights?",
+        "The captured graph differs from the model by %.1e, and the model from itself by %.1e when its input changes "
+        "by a millionth: it is unstable; are these trained weights?",
         worst,
         own,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploycompress.channels.records import NO_CHANNEL, Numbers, Reading, Role
+from deploycompress.channels.records import NO_CHANNEL, CountTie, IndexTie, Numbers, Reading, ReadTie, Role, WeightTie
 from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
 from deploycompress.views import constant_views
 
@@ -28,61 +28,24 @@ class Labels:
     ids: Numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Tied:
-    """A weight axis as a rule tied it, before labels are resolved to channels."""
-
-    node: str
-    tensor: str
-    axis: int
-    role: Role
-    ids: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """An integer as a rule tied it, before labels are resolved to channels."""
-
-    node: str
-    place: int | str
-    position: int
-    ids: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Picked:
-    """A constant of indices as a rule tied it, before labels are resolved to channels."""
-
-    node: str
-    place: int
-    ids: Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A reading without weights as a rule noted it, before labels are resolved to channels."""
-
-    node: str
-    place: int
-    axis: int
-    reading: Reading
-    ids: Numbers
-
-
 class LabelBuilder:
-    """Collects labels of tensors, unions, ties and freezes in the order the nodes run."""
+    """Collects labels of tensors, unions, ties and freezes in the order the nodes run.
+
+    Ties hold labels where the finished ones hold channel numbers.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.views = constant_views(graph)
-        self.tied: list[Tied] = []
-        self.counted: list[Counted] = []
-        self.picked: list[Picked] = []
-        self.reads: list[Read] = []
+        self.ties: list[WeightTie] = []
+        self.counts: list[CountTie] = []
+        self.indices: list[IndexTie] = []
+        self.reads: list[ReadTie] = []
+        self.parts: list[Numbers] = []
         self.frozen: list[tuple[Numbers, str]] = []
         self.unions: list[tuple[Numbers, Numbers]] = []
         self._of: dict[str, Labels] = {}
-        self._readers = graph.readers()
+        self._uses = graph.uses()
         self._producers = graph.producers()
         self._next = NO_CHANNEL + 1
 
@@ -116,7 +79,7 @@ class LabelBuilder:
             return labels
         return self.of(name)
 
-    def set(self, tensor: str, labels: Labels | None) -> None:
+    def label(self, tensor: str, labels: Labels | None) -> None:
         """Give a computed tensor its labels; an axis of length one is never a channel axis."""
         if labels is None or not tensor:
             return
@@ -181,30 +144,43 @@ class LabelBuilder:
             self.freeze(self.of(name), why)
 
     def tie(self, node: Node, tensor: str, axis: int, role: Role, ids: Numbers) -> None:
-        """Tie a constant's axis to labels; a computed operand cannot be cut, so it freezes them."""
+        """Tie a constant's axis to labels; a computed operand cannot be cut, so it freezes them and its own."""
         view = self.views.get(tensor)
         if view is not None:
-            self.tied.append(Tied(node.name, view.constant, view.order[axis], role, ids))
+            self.ties.append(WeightTie(tensor=view.constant, axis=view.order[axis], role=role, channels=ids))
         elif tensor:
             self.freeze_ids(ids, f"{node.name} computes its operand {tensor}")
+            self.freeze(self.of(tensor), f"{node.name} takes them as its operand")
 
     def count(self, node: Node, place: int | str, position: int, ids: Numbers) -> None:
         """Tie an integer of the graph to the number of channels that stay among `ids`."""
         if self._is_own(node, place, ids):
-            self.counted.append(Counted(node.name, place, position, ids))
+            self.counts.append(CountTie(node=node.name, place=place, position=position, channels=ids))
 
     def pick(self, node: Node, place: int, ids: Numbers) -> None:
         """Tie a constant of indices to the channels it picks from."""
         if self._is_own(node, place, ids):
-            self.picked.append(Picked(node.name, place, ids))
+            self.indices.append(IndexTie(node=node.name, place=place, channels=ids))
 
     def read(self, node: Node, place: int, labels: Labels, reading: Reading) -> None:
         """Note that a node without weights reads all channels of an input at once."""
-        self.reads.append(Read(node.name, place, labels.axis, reading, labels.ids))
+        self.reads.append(ReadTie(node=node.name, place=place, axis=labels.axis, reading=reading, channels=labels.ids))
+
+    def part(self, ids: Numbers) -> None:
+        """Note that these channels make up a tensor of their own, so that one of them at least must stay."""
+        self.parts.append(ids)
+
+    def is_used(self, tensor: str) -> bool:
+        """Tell whether anything reads a tensor."""
+        return self._uses.get(tensor, 0) > 0
+
+    def has_one_use(self, tensor: str) -> bool:
+        """Tell whether a tensor is read once, and is no output."""
+        return self._uses.get(tensor, 0) == 1
 
     def _is_own(self, node: Node, place: int | str, ids: Numbers) -> bool:
-        if isinstance(place, int) and len(self._readers[node.input(place)]) > 1:
-            self.freeze_ids(ids, f"{node.name} shares the constant that counts them with another node")
+        if isinstance(place, int) and not self.has_one_use(node.input(place)):
+            self.freeze_ids(ids, f"{node.name} shares the constant that counts them with another reader")
             return False
         return True
 

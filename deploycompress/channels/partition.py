@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploycompress.channels.labels import Tied
-from deploycompress.channels.records import NO_CHANNEL, ChannelGroup, Numbers, Role
+from deploycompress.channels.records import NO_CHANNEL, ChannelGroup, Numbers, Role, WeightTie
 
 Place = tuple[str, int]
 Frozen = Sequence[tuple[Numbers, str]]
@@ -31,15 +30,17 @@ class Partition:
     groups: tuple[ChannelGroup, ...]
 
 
-def partition(root: Numbers, ties: Sequence[Tied], frozen: Frozen) -> Partition:
+def partition(root: Numbers, ties: Sequence[WeightTie], parts: Sequence[Numbers], frozen: Frozen) -> Partition:
     """Form the groups of all labels that are tied to a weight.
 
     Args:
         root: representative of each label, shape [labels].
         ties: which labels stand on which weight axis.
+        parts: labels that make up a tensor of their own: no group reaches across its border, lest a plan empty it.
         frozen: labels that must stay, and why; the first reason counts.
     """
     signature, history = _signatures(root, ties)
+    signature = _within_parts(signature, history, root, parts)
     reason, reasons = _reasons(root, frozen)
     labels = np.flatnonzero(signature)
     _, first, group = np.unique(
@@ -63,7 +64,7 @@ def partition(root: Numbers, ties: Sequence[Tied], frozen: Frozen) -> Partition:
     )
 
 
-def _signatures(root: Numbers, ties: Sequence[Tied]) -> tuple[Numbers, list[tuple[int, Place]]]:
+def _signatures(root: Numbers, ties: Sequence[WeightTie]) -> tuple[Numbers, list[tuple[int, Place]]]:
     """Give labels the same signature when they stand equally often on the same weight axes.
 
     Returns:
@@ -72,24 +73,38 @@ def _signatures(root: Numbers, ties: Sequence[Tied]) -> tuple[Numbers, list[tupl
     """
     signature = np.zeros(len(root), dtype=np.int64)
     history: list[tuple[int, Place]] = [(0, ("", 0))]
-    for tied in _makers_first(ties):
-        found, times = np.unique(root[tied.ids], return_counts=True)
+    for tie in _makers_first(ties):
+        found, times = np.unique(root[tie.channels], return_counts=True)
         real = found != NO_CHANNEL
         found, times = found[real], times[real]
-        before, index = np.unique(signature[found] * (len(tied.ids) + 1) + times, return_inverse=True)
+        before, index = np.unique(signature[found] * (len(tie.channels) + 1) + times, return_inverse=True)
         signature[found] = len(history) + index
-        history += [(int(old) // (len(tied.ids) + 1), (tied.tensor, tied.axis)) for old in before]
+        history += [(int(old) // (len(tie.channels) + 1), (tie.tensor, tie.axis)) for old in before]
     return signature, history
 
 
-def _makers_first(ties: Sequence[Tied]) -> Iterator[Tied]:
+def _within_parts(
+    signature: Numbers, history: list[tuple[int, Place]], root: Numbers, parts: Sequence[Numbers]
+) -> Numbers:
+    """Tell labels of a part from those outside it, by signatures that add no weight axis."""
+    signature = signature.copy()
+    for ids in parts:
+        found = np.unique(root[ids])
+        found = found[(found != NO_CHANNEL) & (signature[found] > 0)]
+        before, index = np.unique(signature[found], return_inverse=True)
+        signature[found] = len(history) + index
+        history += [history[old] for old in before]
+    return signature
+
+
+def _makers_first(ties: Sequence[WeightTie]) -> Iterator[WeightTie]:
     """Give each weight axis once, those that make channels before the others."""
     seen: set[Place] = set()
     for is_maker in (True, False):
-        for tied in ties:
-            if (tied.role == Role.MAKES) == is_maker and (tied.tensor, tied.axis) not in seen:
-                seen.add((tied.tensor, tied.axis))
-                yield tied
+        for tie in ties:
+            if (tie.role == Role.MAKES) == is_maker and (tie.tensor, tie.axis) not in seen:
+                seen.add((tie.tensor, tie.axis))
+                yield tie
 
 
 def _reasons(root: Numbers, frozen: Frozen) -> tuple[Numbers, list[str]]:

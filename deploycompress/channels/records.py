@@ -83,12 +83,12 @@ class IndexTie:
     Attributes:
         node: name of the node that reads the indices.
         place: input position of the constant.
-        source: the channels picked from, shape [length of the axis].
+        channels: the channels picked from, shape [length of the axis].
     """
 
     node: str
     place: int
-    source: Numbers
+    channels: Numbers
 
 
 class Reading(StrEnum):

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from deploycompress.channels.components import components
-from deploycompress.channels.labels import LabelBuilder, Tied
+from deploycompress.channels.labels import LabelBuilder
 from deploycompress.channels.partition import partition
-from deploycompress.channels.records import (
-    ChannelGroup,
-    Channels,
-    CountTie,
-    IndexTie,
-    Numbers,
-    ReadTie,
-    Role,
-    WeightTie,
-)
+from deploycompress.channels.records import ChannelGroup, Channels, Numbers, Role, WeightTie
 from deploycompress.channels.rules.table import apply_rule
 from deploycompress.graph import Graph
 
@@ -56,17 +48,16 @@ def channel_groups(graph: Graph) -> tuple[ChannelGroup, ...]:
 
 def _agree_on_shared_weights(builder: LabelBuilder) -> None:
     readers = _uses_of_constants(builder)
-    first: dict[tuple[str, int], Numbers] = {}
-    uses: dict[tuple[str, int], int] = {}
-    for tied in builder.tied:
-        place = (tied.tensor, tied.axis)
-        uses[place] = uses.get(place, 0) + 1
-        if place in first:
-            builder.unify(first[place], tied.ids, f"{tied.tensor} is shared with channels that must stay")
-        first.setdefault(place, tied.ids)
-    for place, count in uses.items():
-        if readers[place[0]] > count:
-            builder.freeze_ids(first[place], f"{place[0]} is shared with a node that needs it whole")
+    ties: dict[tuple[str, int], list[WeightTie]] = {}
+    for tie in builder.ties:
+        ties.setdefault((tie.tensor, tie.axis), []).append(tie)
+    for (tensor, _), (first, *others) in ties.items():
+        for other in others:
+            builder.unify(first.channels, other.channels, f"{tensor} is shared with channels that must stay")
+        if readers[tensor] > 1 + len(others):
+            builder.freeze_ids(first.channels, f"{tensor} is shared with a node that needs it whole")
+        if {Role.READS, Role.CARRIES} <= {tie.role for tie in (first, *others)}:
+            builder.freeze_ids(first.channels, f"{tensor} is a weight of one node and an operand of another")
 
 
 def _uses_of_constants(builder: LabelBuilder) -> dict[str, int]:
@@ -89,35 +80,17 @@ def _uses_of_constants(builder: LabelBuilder) -> dict[str, int]:
 def _resolve(builder: LabelBuilder) -> Channels:
     left, right = (_joined(edges) for edges in zip(*builder.unions, strict=True)) if builder.unions else ([], [])
     root = components(builder.label_count, np.asarray(left, dtype=np.int64), np.asarray(right, dtype=np.int64))
-    parts = partition(root, builder.tied, builder.frozen)
-    number = parts.number
+    found = partition(root, builder.ties, builder.parts, builder.frozen)
+    number = found.number[root]
     return Channels(
-        groups=parts.groups,
-        ties=tuple(
-            WeightTie(tensor=tied.tensor, axis=tied.axis, role=tied.role, channels=number[root[tied.ids]])
-            for tied in _distinct(builder)
-        ),
-        counts=tuple(
-            CountTie(
-                node=counted.node,
-                place=counted.place,
-                position=counted.position,
-                channels=number[root[counted.ids]],
-            )
-            for counted in builder.counted
-        ),
-        indices=tuple(
-            IndexTie(node=picked.node, place=picked.place, source=number[root[picked.ids]]) for picked in builder.picked
-        ),
-        reads=tuple(
-            ReadTie(
-                node=read.node, place=read.place, axis=read.axis, reading=read.reading, channels=number[root[read.ids]]
-            )
-            for read in builder.reads
-        ),
-        axes={name: (labels.axis, number[root[labels.ids]]) for name, labels in builder.labelled.items()},
-        group_of=parts.group_of,
-        index_in_group=parts.index_in_group,
+        groups=found.groups,
+        ties=tuple(replace(tie, channels=number[tie.channels]) for tie in _distinct(builder.ties)),
+        counts=tuple(replace(tie, channels=number[tie.channels]) for tie in builder.counts),
+        indices=tuple(replace(tie, channels=number[tie.channels]) for tie in builder.indices),
+        reads=tuple(replace(tie, channels=number[tie.channels]) for tie in builder.reads),
+        axes={name: (labels.axis, number[labels.ids]) for name, labels in builder.labelled.items()},
+        group_of=found.group_of,
+        index_in_group=found.index_in_group,
     )
 
 
@@ -125,11 +98,11 @@ def _joined(edges: Iterable[Numbers]) -> Numbers:
     return np.concatenate(list(edges))
 
 
-def _distinct(builder: LabelBuilder) -> Iterator[Tied]:
+def _distinct(ties: Iterable[WeightTie]) -> Iterator[WeightTie]:
     """Give each tie once; a weight that two nodes use in different ways is tied in both roles."""
     seen: set[tuple[str, int, Role]] = set()
-    for tied in builder.tied:
-        place = (tied.tensor, tied.axis, tied.role)
+    for tie in ties:
+        place = (tie.tensor, tie.axis, tie.role)
         if place not in seen:
             seen.add(place)
-            yield tied
+            yield tie

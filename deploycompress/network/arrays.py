@@ -39,20 +39,24 @@ def tensor_from_array(array: Array, name: str) -> Tensor:
     Raises:
         ModelError: torch cannot compute with the element type.
     """
-    if array.dtype.name not in _NUMPY_NAMES:
-        raise ModelError(
-            f"Constant {name!r} has element type {array.dtype.name}; trainable networks hold "
-            f"{', '.join(_NUMPY_NAMES)}: convert the model to one of these."
-        )
+    _torch_type(array, name)
     copied = np.array(array, order="C", copy=True)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(copied.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(copied)
 
 
-def shape_of_array(array: Array) -> Tensor:
-    """Make a tensor on torch's meta device: shape and element type of an array, without its values."""
-    return torch.empty(array.shape, dtype=_NUMPY_NAMES[array.dtype.name], device="meta")
+def shape_of_array(array: Array, name: str) -> Tensor:
+    """Make a tensor on torch's meta device: shape and element type of an array, without its values.
+
+    Args:
+        array: any shape.
+        name: the constant's name, for the message.
+
+    Raises:
+        ModelError: torch cannot compute with the element type.
+    """
+    return torch.empty(array.shape, dtype=_torch_type(array, name), device="meta")
 
 
 def array_from_tensor(tensor: Tensor, like: Array) -> Array:
@@ -66,3 +70,12 @@ def array_from_tensor(tensor: Tensor, like: Array) -> Array:
     if like.dtype.name == "bfloat16":
         return plain.view(torch.int16).numpy().copy().view(like.dtype)
     return plain.numpy().copy()
+
+
+def _torch_type(array: Array, name: str) -> torch.dtype:
+    if array.dtype.name not in _NUMPY_NAMES:
+        raise ModelError(
+            f"Constant {name!r} has element type {array.dtype.name}; trainable networks hold "
+            f"{', '.join(_NUMPY_NAMES)}: convert the model to one of these."
+        )
+    return _NUMPY_NAMES[array.dtype.name]

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deploycompress.graph import UNKNOWN_SIZE, Graph, Shape
+from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Shape
 from deploycompress.network.arrays import TORCH_TYPES, shape_of_array
-from deploycompress.network.constants import Constants
-from deploycompress.network.operator import Kernel, PassMode, Sizes
+from deploycompress.network.operator import Kernel, NodeContext, PassMode, Sizes
 from deploycompress.network.sizes import tensor_from_sizes
 
 Values = dict[str, Tensor | Sizes | None]
@@ -66,22 +65,32 @@ def as_tensor(value: Tensor | Sizes | None, device: torch.device) -> Tensor:
     return tensor_from_sizes(value, device)
 
 
-def starting_shapes(graph: Graph, constants: Constants) -> Values:
-    """Give inputs at batch size one and constants as shapes without numbers."""
+def starting_shapes(graph: Graph, constants: Mapping[str, Array]) -> Values:
+    """Give inputs at batch size one and constants as shapes without numbers.
+
+    Raises:
+        ModelError: a constant has an element type that torch cannot compute with.
+    """
     values: Values = {"": None}
-    values.update({name: shape_of_array(array) for name, array in constants.values.items()})
+    values.update({name: shape_of_array(array, name) for name, array in constants.items()})
     for port in graph.inputs:
         values[port.name] = torch.empty(graph.shapes[port.name], dtype=TORCH_TYPES[port.dtype], device=META)
     return values
 
 
-def rehearse(step: Step, values: Values) -> Mapping[str, Shape]:
+def rehearse(context: NodeContext, step: Step, values: Values) -> Mapping[str, Shape]:
     """Run a step on shapes alone.
 
     Returns:
         Shape of each of its results at batch size one.
+
+    Raises:
+        ModelError: the step does not take these shapes.
     """
-    run_step(step, values, PassMode(training=False, momentum=None, device=META))
+    try:
+        run_step(step, values, PassMode(training=False, momentum=None, device=META))
+    except (IndexError, RuntimeError, ValueError) as error:
+        raise context.refuse(f"does not take its inputs at batch size one ({str(error).splitlines()[0]})") from error
     return {name: tuple(as_tensor(values[name], META).shape) for name in step.outputs if name}
 
 

@@ -72,7 +72,9 @@ def compile_steps(graph: Graph, constants: Constants) -> tuple[Step, ...]:
     last_reader = _last_readers(graph, constants, nodes)
     computed = find_computed_sizes(graph, constants)
     shapes = dict(graph.shapes)
-    rehearsal = starting_shapes(graph, constants) if leaves_open(graph) else None
+    read = {name for node, operator in nodes for name in dynamic_inputs(node, operator, constants)}
+    held = {name: constants.values[name] for name in read if name in constants.values}
+    rehearsal = starting_shapes(graph, held) if leaves_open(graph) else None
     steps = []
     for node, operator in nodes:
         context = NodeContext(
@@ -80,7 +82,7 @@ def compile_steps(graph: Graph, constants: Constants) -> tuple[Step, ...]:
         )
         steps.append(_compile(context, operator, constants, last_reader))
         if rehearsal is not None:
-            shapes.update(rehearse(steps[-1], rehearsal))
+            shapes.update(rehearse(context, steps[-1], rehearsal))
     return tuple(steps)
 
 

@@ -9,9 +9,11 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph
 from deploycompress.plan import Plan
+from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.cut import cut_channels
 from deploycompress.surgery.masks import Mask, kept_channels
 from deploycompress.surgery.remove import remove_blocks
+from deploycompress.surgery.slim import slim
 
 
 def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
@@ -26,7 +28,7 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
         PlanError: a plan does not fit, or no single plan says both: `second` removes a block whose removal unites
             channels that `first` cut differently, or cuts channels that only `first` made go together.
     """
-    remove = tuple(set(first.remove) | set(second.remove))
+    remove = (*first.remove, *_original_names(graph, first, second)) if second.remove else first.remove
     left = _without(graph, remove)
     channels = trace_channels(left)
     if second.remove:
@@ -36,6 +38,20 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
         later = trace_channels(cut_channels(left, channels, kept))
         kept = _both(channels, kept, later, kept_channels(later, Plan(keep=second.keep)))
     return Plan(remove=remove, keep=_as_keep(channels, kept), kernels={**first.kernels, **second.kernels})
+
+
+def _original_names(graph: Graph, first: Plan, second: Plan) -> list[str]:
+    """Name the second plan's blocks as the first graph does: names count on, and a removal may shift them."""
+    between = slim(graph, first)
+    gone = {node.name for node in graph.nodes} - {node.name for node in between.nodes}
+    whole = {frozenset(block.nodes) - gone: block.name for block in reversed(blocks(graph))}
+    later = {block.name: frozenset(block.nodes) for block in blocks(between)}
+    unknown = [name for name in second.remove if later.get(name) not in whole]
+    if unknown:
+        raise PlanError(
+            f"The second plan removes block {unknown[0]!r}, which the first graph does not have; remove blocks first."
+        )
+    return [name for found in second.remove if (name := whole[later[found]]) not in first.remove]
 
 
 def _without(graph: Graph, names: tuple[str, ...]) -> Graph:

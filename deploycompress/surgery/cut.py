@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.channels.records import Channels, CountTie, IndexTie
+from deploycompress.errors import PlanError
 from deploycompress.graph import Array, Graph, Node, Shape
 from deploycompress.surgery.masks import Mask
 from deploycompress.views import constant_views
@@ -42,6 +43,8 @@ def selections(graph: Graph, channels: Channels, kept: Mask) -> dict[str, list[A
     found: dict[str, list[Array | None]] = {}
     for tie in channels.ties:
         keep = kept[tie.channels]
+        if tie.tensor not in graph.weights:
+            raise PlanError(f"The channels were traced on another graph: this one has no constant {tie.tensor!r}.")
         if not keep.all():
             axes = found.setdefault(tie.tensor, [None] * graph.weights[tie.tensor].ndim)
             axes[tie.axis] = np.flatnonzero(keep)
@@ -102,7 +105,7 @@ def _renumbered(graph: Graph, indices: tuple[IndexTie, ...], kept: Mask) -> dict
     nodes = {node.name: node for node in graph.nodes}
     found: dict[str, Array] = {}
     for tie in indices:
-        name, stays = nodes[tie.node].inputs[tie.place], kept[tie.source]
+        name, stays = nodes[tie.node].inputs[tie.place], kept[tie.channels]
         old = graph.weights[name]
         new_number = np.cumsum(stays) - 1
         found[name] = new_number[old[stays[old]] if old.ndim else old].astype(old.dtype)

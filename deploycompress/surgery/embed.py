@@ -26,7 +26,7 @@ def embed(graph: Graph, plan: Plan, student: Graph, *, channels: Channels | None
         channels: what `trace_channels(graph)` gave, to spare tracing again.
 
     Raises:
-        PlanError: the plan does not fit the graph, or does more than cut channels.
+        PlanError: the plan does not fit the graph or the student, or does more than cut channels.
     """
     if plan.remove or plan.kernels:
         raise PlanError("Only channels can be put back; remove blocks and shrink kernels first, then embed.")
@@ -36,12 +36,13 @@ def embed(graph: Graph, plan: Plan, student: Graph, *, channels: Channels | None
     for name, array in student.weights.items():
         if name not in graph.weights or not np.issubdtype(array.dtype, np.floating):
             continue
-        if name not in taken:
-            updated[name] = array
-            continue
         whole = graph.weights[name].copy()
+        axes_left = taken.get(name, [None] * whole.ndim)
+        left = tuple(length if kept is None else len(kept) for kept, length in zip(axes_left, whole.shape, strict=True))
+        if array.shape != left:
+            raise PlanError(f"The student's {name!r} has shape {array.shape}, but its plan leaves {left}.")
         axes = [
-            np.arange(length) if kept is None else kept for kept, length in zip(taken[name], whole.shape, strict=True)
+            np.arange(length) if kept is None else kept for kept, length in zip(axes_left, whole.shape, strict=True)
         ]
         whole[np.ix_(*axes)] = array
         updated[name] = whole

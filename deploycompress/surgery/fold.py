@@ -20,22 +20,29 @@ def fold_batch_norm(graph: Graph) -> Graph:
     Returns:
         A graph that computes the same function in inference.
     """
-    producers, readers = graph.producers(), graph.readers()
-    outputs = {port.name for port in graph.outputs}
+    producers, uses = graph.producers(), graph.uses()
     nodes = {node.name: node for node in graph.nodes}
     weights: dict[str, Array] = {}
     for norm in graph.nodes:
         conv = producers.get(norm.input(0))
-        if norm.op != "BatchNormalization" or conv is None or not _is_foldable(graph, conv):
+        if conv is None or not (_is_constant_norm(graph, norm) and _is_foldable(graph, conv)):
             continue
-        if len(readers[conv.outputs[0]]) > 1 or conv.outputs[0] in outputs or len(readers[conv.input(1)]) > 1:
+        if uses[conv.outputs[0]] > 1 or uses[conv.input(1)] > 1:
             continue
         weight_name, bias_name = conv.input(1), f"{norm.name}.folded_bias"
         weights[weight_name], weights[bias_name] = _folded(graph, conv, norm)
         del nodes[norm.name]
         nodes[conv.name] = replace(conv, inputs=(conv.input(0), weight_name, bias_name), outputs=(norm.outputs[0],))
     kept = tuple(nodes[node.name] for node in graph.nodes if node.name in nodes)
-    return prune_unused(replace(graph.with_weights(weights), nodes=kept))
+    made = {name for node in kept for name in node.outputs} | {port.name for port in graph.inputs}
+    shapes = {name: shape for name, shape in graph.shapes.items() if name in made}
+    return prune_unused(replace(graph.with_weights(weights), nodes=kept, shapes=shapes))
+
+
+def _is_constant_norm(graph: Graph, norm: Node) -> bool:
+    parameters = norm.inputs[1:5]
+    is_norm = norm.op == "BatchNormalization" and norm.is_standard and not any(norm.outputs[1:])
+    return is_norm and all(name in graph.weights for name in parameters)
 
 
 def _is_foldable(graph: Graph, conv: Node) -> bool:

@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from onnx import TensorProto
 
 from deploycompress.channels.records import Channels, Reading, ReadTie
 from deploycompress.graph import Array, Graph, Node
 from deploycompress.surgery.masks import Mask
 
 DEFAULT_EPSILON = 1e-5
+CAST_LIKE_SINCE = 15  # operator set
 
 
 def mask_reads(graph: Graph, channels: Channels, kept: Mask) -> Graph:
@@ -70,6 +72,13 @@ class _Writer:
     def scalar(self, name: str, value: float) -> str:
         return self.constant(name, np.asarray(value, dtype=np.float32))
 
+    def like(self, node: Node, tensor: str, other: str) -> str:
+        """Give a tensor the element type of another; a graph does not know its types, and older sets have float32."""
+        return self.op(node.name, "CastLike", tensor, other) if self.graph.opset >= CAST_LIKE_SINCE else tensor
+
+    def single(self, node: Node, tensor: str) -> str:
+        return self.op(node.name, "Cast", tensor, attributes={"to": int(TensorProto.FLOAT)})
+
 
 def _mask(writer: _Writer, node: Node, tie: ReadTie, kept: Mask) -> str:
     shape = [1] * len(writer.graph.shape_of(node.input(tie.place)))
@@ -81,7 +90,8 @@ def _sum(writer: _Writer, node: Node, ties: Sequence[ReadTie], kept: Mask, outpu
     """Let sums and products read zeros in place of what was cut."""
     inputs = list(node.inputs)
     for tie in ties:
-        inputs[tie.place] = writer.op(node.name, "Mul", inputs[tie.place], _mask(writer, node, tie, kept))
+        mask = writer.like(node, _mask(writer, node, tie, kept), inputs[tie.place])
+        inputs[tie.place] = writer.op(node.name, "Mul", inputs[tie.place], mask)
     writer.nodes.append(replace(node, inputs=tuple(inputs), outputs=(output,) if output else node.outputs))
 
 
@@ -90,12 +100,12 @@ def _mean(writer: _Writer, node: Node, tie: ReadTie, kept: Mask) -> None:
     over_all = f"{node.name}.mean_of_all"
     _sum(writer, node, [tie], kept, over_all)
     ratio = writer.scalar(f"{node.name}.ratio", len(tie.channels) / int(kept[tie.channels].sum()))
-    writer.op(node.name, "Mul", over_all, ratio, output=node.outputs[0])
+    writer.op(node.name, "Mul", over_all, writer.like(node, ratio, over_all), output=node.outputs[0])
 
 
 def _normalise(writer: _Writer, node: Node, tie: ReadTie, kept: Mask) -> None:
     """Write a norm out, with the mean and variance of the channels that stay."""
-    shape = writer.graph.static_shape_of(node.input(0))
+    shape = writer.graph.shape_of(node.input(0))
     axes = _normalised_axes(node, len(shape))
     count = int(kept[tie.channels].sum()) * int(np.prod([shape[axis] for axis in axes if axis != tie.axis]))
     mask, axes_name = _mask(writer, node, tie, kept), writer.constant(f"{node.name}.axes", np.asarray(axes, np.int64))
@@ -106,14 +116,18 @@ def _normalise(writer: _Writer, node: Node, tie: ReadTie, kept: Mask) -> None:
         total = writer.op(node.name, "ReduceSum", writer.op(node.name, "Mul", values, mask), axes_name)
         return writer.op(node.name, "Div", total, size)
 
-    centred = writer.op(node.name, "Sub", node.input(0), mean(node.input(0)))
+    source = writer.single(node, node.input(0))
+    centred = writer.op(node.name, "Sub", source, mean(source))
     variance = mean(writer.op(node.name, "Mul", centred, centred))
     deviation = writer.op(node.name, "Sqrt", writer.op(node.name, "Add", variance, epsilon))
-    normal = writer.op(node.name, "Div", centred, deviation)
-    scale, shift = (_aligned(writer, node, name, len(shape)) for name in (node.input(1), node.input(2)))
-    scaled = writer.op(node.name, "Mul", normal, scale, output="" if shift else node.outputs[0])
-    if shift:
-        writer.op(node.name, "Add", scaled, shift, output=node.outputs[0])
+    result = writer.op(node.name, "Div", centred, deviation)
+    for kind, name in zip(("Mul", "Add"), (node.input(1), node.input(2)), strict=True):
+        if name:
+            result = writer.op(node.name, kind, result, _aligned(writer, node, name, len(shape)))
+    if writer.graph.opset >= CAST_LIKE_SINCE:
+        writer.op(node.name, "CastLike", result, node.input(0), output=node.outputs[0])
+    else:
+        writer.op(node.name, "Identity", result, output=node.outputs[0])
 
 
 def _normalised_axes(node: Node, rank: int) -> Sequence[int]:
@@ -123,7 +137,8 @@ def _normalised_axes(node: Node, rank: int) -> Sequence[int]:
 
 def _aligned(writer: _Writer, node: Node, name: str, rank: int) -> str:
     """Let an instance norm's factors, one for each position of axis 1, broadcast like a layer norm's."""
-    if not name or node.op != "InstanceNormalization":
-        return name
-    array = writer.graph.weights[name]
-    return writer.constant(f"{name}.of.{node.name}", array.reshape(1, -1, *[1] * (rank - 2)))
+    factor = writer.single(node, name)
+    if node.op != "InstanceNormalization":
+        return factor
+    shape = writer.constant(f"{node.name}.factor_shape", np.asarray([1, -1] + [1] * (rank - 2), np.int64))
+    return writer.op(node.name, "Reshape", factor, shape)

@@ -29,8 +29,9 @@ def kept_channels(channels: Channels, plan: Plan) -> Mask:
         if name not in positions:
             near = difflib.get_close_matches(name, positions, n=1)
             hint = f"; the nearest is {near[0]!r}" if near else ""
+            gone = f" once {', '.join(plan.remove)} is removed" if plan.remove else ""
             raise PlanError(
-                f"The plan cuts group {name!r}, which this model does not have{hint}. Make the plan from it."
+                f"The plan cuts group {name!r}, which this model does not have{gone}{hint}. Make the plan from it."
             )
         _check(channels.groups[positions[name]], indices)
         members = channels.members_of(positions[name])

@@ -22,7 +22,7 @@ class Difference:
 
     Attributes:
         max_abs: largest absolute difference over all outputs.
-        relative: the same, over the largest absolute value of the reference's outputs.
+        relative: the largest over the outputs of difference over largest absolute value of the reference's.
     """
 
     max_abs: float
@@ -42,14 +42,31 @@ def compare_graphs(graph: Graph, reference: Graph, inputs: Mapping[str, Array]) 
 
 
 def compare_outputs(outputs: list[Array], references: list[Array]) -> Difference:
-    """Give the largest difference between two lists of outputs of the same shapes."""
-    largest, scale = 0.0, 0.0
-    for output, reference in zip(outputs, references, strict=True):
-        if output.shape != reference.shape or not (np.isfinite(output).all() and np.isfinite(reference).all()):
-            return Difference(max_abs=float("inf"), relative=float("inf"))
-        largest = max(largest, float(np.abs(output.astype(np.float64) - reference).max(initial=0.0)))
-        scale = max(scale, float(np.abs(reference).max(initial=0.0)))
-    return Difference(max_abs=largest, relative=largest / max(scale, 1e-12))
+    """Give the largest difference between two lists of outputs of the same shapes, each relative to its own largest.
+
+    An output that should be all zeros is held against the largest of all. Equal infinities do not differ.
+    """
+    pairs = list(zip(outputs, references, strict=True))
+    if any(output.shape != reference.shape for output, reference in pairs):
+        return Difference(max_abs=float("inf"), relative=float("inf"))
+    scales = [_largest(reference) for reference in references]
+    apart = [_apart(output, reference) for output, reference in pairs]
+    overall = max([*scales, 1e-12])
+    return Difference(
+        max_abs=max(apart, default=0.0),
+        relative=max((gap / (scale or overall) for gap, scale in zip(apart, scales, strict=True)), default=0.0),
+    )
+
+
+def _largest(array: Array) -> float:
+    return float(np.abs(array[np.isfinite(array)]).max(initial=0.0))
+
+
+def _apart(output: Array, reference: Array) -> float:
+    finite = np.isfinite(output) & np.isfinite(reference)
+    if not np.array_equal(output[~finite], reference[~finite]):  # a NaN equals nothing
+        return float("inf")
+    return float(np.abs(output[finite].astype(np.float64) - reference[finite]).max(initial=0.0))
 
 
 def run_graph(graph: Graph, inputs: Mapping[str, Array]) -> list[Array]:

@@ -217,3 +217,12 @@ def test_module_moves_into_other_modules(graph: Graph, images: torch.Tensor) -> 
     again = nn.Sequential(to_torch(graph), nn.Softmax(dim=1))
     again.load_state_dict({**wrapped.state_dict(), "0.bn1.num_batches_tracked": torch.tensor(3)})
     assert torch.equal(wrapped(images), again(images))
+
+
+def test_numbers_in_the_code_of_the_model_are_not_trained() -> None:
+    name = "/block/blur/Constant_9_output_0"
+    nodes = [helper.make_node("Mul", ["x", "scale"], ["h"]), helper.make_node("Add", ["h", name], ["y"])]
+    values = np.array([1, 2], np.float32)
+    module = to_torch(make_graph(nodes, {"scale": values, name: values}, ["batch", 2]))
+    assert [key for key, _ in module.named_parameters()] == ["scale"]
+    assert module.state_dict().keys() == {"scale"}

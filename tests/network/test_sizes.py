@@ -1,6 +1,7 @@
 """Sizes that a network computes from its batch while running: right for any batch, symbolic in an export."""
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,15 @@ def test_computed_sizes_stay_symbolic_in_an_export(name: str, tmp_path: Path) ->
     assert relative_difference(got, run_runtime(graph, images)[0]) < 1e-6
 
 
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    # all modules share one forward, of which torch compiles only so many versions in a process
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
 @pytest.mark.parametrize("name", SIZES)
 def test_computed_sizes_survive_pickling_and_compiling(name: str) -> None:
     graph = _graph(name)
@@ -153,6 +163,17 @@ def test_sizes_that_onnx_leaves_open_are_found() -> None:
     assert -1 in graph.shapes["h"]
     images = _images(4)
     assert relative_difference(to_torch(graph)(torch.from_numpy(images)), run_runtime(graph, images)[0]) < 1e-6
+
+
+def test_graph_that_does_not_fit_at_batch_one_is_refused() -> None:
+    nodes = [
+        *SIZES["halved"][0][:3],
+        helper.make_node("Slice", ["x", "zero", "half", "zero"], ["h"]),
+        helper.make_node("MatMul", ["h", "w"], ["y"], name="the_node"),
+    ]
+    graph = make_graph(nodes, {**SIZES["halved"][1], "w": np.ones((4, 2), np.float32)}, ["batch", 3, 4])
+    with pytest.raises(ModelError, match=r"'the_node' \(MatMul, opset 17\) does not take its inputs"):
+        to_torch(graph.with_weights({"w": np.ones((5, 2), np.float32)}))
 
 
 def test_sizes_that_follow_from_the_data_are_refused() -> None:

@@ -44,6 +44,11 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+BAR = 1e-4
+# Torch and ONNX Runtime both lie 0.9e-4 from what this network gives in double: with random weights it is unstable.
+BARS: Mapping[str, float] = {"torchvision/fcn_resnet50": 2.5e-4}
+
+
 @pytest.fixture(scope="module")
 def zoo() -> dict[str, Entry]:
     return {entry.name: entry for entry in entries()}
@@ -53,7 +58,7 @@ def zoo() -> dict[str, Entry]:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_family_equals_onnx_runtime_and_trains(name: str, zoo: dict[str, Entry]) -> None:
     entry = zoo[name]
-    source = entry.build()
+    source = entry.build().requires_grad_(False)
     randomise(source, entry.inputs)
     graph = capture(source, input_shape=entry.inputs[0] if len(entry.inputs) == 1 else entry.inputs)
     module = to_torch(graph)
@@ -61,7 +66,7 @@ def test_family_equals_onnx_runtime_and_trains(name: str, zoo: dict[str, Entry])
     answers = module(*map(torch.from_numpy, images))
     answers = answers if isinstance(answers, tuple) else (answers,)
     for got, expected in zip(answers, run_runtime(graph, *images), strict=True):
-        assert relative_difference(got, expected) <= 1e-4
+        assert relative_difference(got, expected) <= BARS.get(name, BAR)
     weights = [torch.linspace(-1, 1, answer.numel()).reshape(answer.shape) for answer in answers]
     torch.autograd.backward(answers, weights)
     gradients = [parameter.grad for parameter in module.parameters()]

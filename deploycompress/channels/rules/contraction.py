@@ -38,28 +38,54 @@ def gemm(builder: LabelBuilder, node: Node) -> None:
 
 
 def matmul(builder: LabelBuilder, node: Node) -> None:
-    """Contract the last axis of the first input with the last but one of the second; the axes before are the batch."""
+    """Contract the last axis of the first input with the last but one of the second; the axes before are the batch.
+
+    A vector has the contracted axis alone, and the result lacks the other one.
+    """
     ranks = [len(builder.shape(name)) for name in node.inputs]
-    if min(ranks) < 2:
-        builder.freeze_inputs(node, f"{node.name} multiplies by a vector")
-        return
-    batch = string.ascii_lowercase[: max(ranks) - 2]
-    letters = [batch[len(batch) - (rank - 2) :] + ending for rank, ending in zip(ranks, ("MK", "KN"), strict=True)]
-    operands = [Operand(place, name, letters[place]) for place, name in enumerate(node.inputs)]
-    contract(builder, node, operands, f"{batch}MN")
+    batch = string.ascii_lowercase[: max(*ranks, 2) - 2]
+    letters = [
+        batch[len(batch) - (rank - 2) :] + ending if rank > 1 else "K"
+        for rank, ending in zip(ranks, ("MK", "KN"), strict=True)
+    ]
+    result = batch + "".join(letter for letter, rank in zip("MN", ranks, strict=True) if rank > 1)
+    contract(builder, node, [Operand(place, name, letters[place]) for place, name in enumerate(node.inputs)], result)
 
 
 def einsum(builder: LabelBuilder, node: Node) -> None:
     """Contract as the equation says."""
     equation = node.attributes["equation"]
     text = (equation.decode() if isinstance(equation, bytes) else equation).replace(" ", "")
-    terms, arrow, result = text.partition("->")
+    ranks = [len(builder.shape(name)) for name in node.inputs]
+    terms, arrow, result = _without_ellipsis(text, ranks).partition("->")
     letters = terms.split(",")
-    if not arrow or "." in text or any(len(set(term)) < len(term) for term in (*letters, result)):
-        builder.freeze_inputs(node, f"{node.name} is an einsum with an ellipsis, a diagonal or no result: {text}")
+    if not arrow:  # then the letters that stand once make the result, in the order of the alphabet
+        result = "".join(sorted(letter for letter in set(terms) - {","} if terms.count(letter) == 1))
+    if any(len(set(term)) < len(term) for term in (*letters, result)):
+        builder.freeze_inputs(node, f"{node.name} takes a diagonal: {text}")
         return
     operands = [Operand(place, name, letters[place]) for place, name in enumerate(node.inputs)]
     contract(builder, node, operands, result)
+
+
+def _without_ellipsis(text: str, ranks: Sequence[int]) -> str:
+    """Write letters for the axes that an ellipsis stands for, the last ones of a common row."""
+    if "..." not in text:
+        return text
+    terms, arrow, result = text.partition("->")
+    spare = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in text]
+    hidden = [
+        rank - len(term.replace("...", "")) if "..." in term else 0
+        for term, rank in zip(terms.split(","), ranks, strict=True)
+    ]
+    row = "".join(spare[: max(hidden)])
+    written = [
+        term.replace("...", row[len(row) - count :]) for term, count in zip(terms.split(","), hidden, strict=True)
+    ]
+    if not arrow:
+        once = sorted(letter for letter in set(terms) - {",", "."} if terms.count(letter) == 1)
+        return ",".join(written) + "->" + row + "".join(once)
+    return ",".join(written) + "->" + result.replace("...", row)
 
 
 def contract(builder: LabelBuilder, node: Node, operands: Sequence[Operand], result: str) -> None:
@@ -78,7 +104,7 @@ def contract(builder: LabelBuilder, node: Node, operands: Sequence[Operand], res
     for _, ids in (*made, *kept[1:]):
         builder.freeze_ids(ids, f"{node.name} gives a second axis of channels")
     if kept:
-        builder.set(node.outputs[0], Labels(result.index(kept[0][0]), kept[0][1]))
+        builder.label(node.outputs[0], Labels(result.index(kept[0][0]), kept[0][1]))
 
 
 def _meet(builder: LabelBuilder, node: Node, holders: list[Operand], letter: str, *, is_summed: bool) -> Numbers | None:

@@ -14,7 +14,7 @@ from deploycompress.graph import Node
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """Which axis of a weight reads channels and which makes them, and whether all groups share that axis."""
+    """Which axis of a weight reads channels and which makes them."""
 
     reads: int
     makes: int
@@ -49,7 +49,7 @@ def _convolve(builder: LabelBuilder, node: Node, axes: Axes) -> None:
         made = _by_whole_groups(builder, node, read, groups)
     else:
         made = _by_place_in_group(builder, node, axes, read, groups)
-    builder.set(node.outputs[0], Labels(1, made))
+    builder.label(node.outputs[0], Labels(1, made))
 
 
 def _by_whole_groups(builder: LabelBuilder, node: Node, read: Numbers, groups: int) -> Numbers:

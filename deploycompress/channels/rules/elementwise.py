@@ -9,7 +9,7 @@ from deploycompress.graph import Node
 
 def unary(builder: LabelBuilder, node: Node) -> None:
     """Pass the first input's labels on; further inputs are scalars such as the bounds of Clip."""
-    builder.set(node.outputs[0], builder.of(node.input(0)))
+    builder.label(node.outputs[0], builder.of(node.input(0)))
 
 
 def nary(builder: LabelBuilder, node: Node) -> None:
@@ -24,16 +24,17 @@ def nary(builder: LabelBuilder, node: Node) -> None:
         return
     for name in node.inputs:
         join_operand(builder, node, name, first, rank=rank, role=Role.CARRIES)
-    builder.set(node.outputs[0], first)
+    builder.label(node.outputs[0], first)
 
 
 def join_operand(builder: LabelBuilder, node: Node, name: str, labels: Labels, *, rank: int, role: Role) -> None:
     """Let an operand meet the labels of a broadcast result of some rank: tie a constant, unite a computed one."""
     shape = builder.shape(name)
     axis = labels.axis - (rank - len(shape))
-    if axis < 0 or shape[axis] == 1:
-        return
     own = builder.of(name)
+    if axis < 0 or shape[axis] == 1:
+        builder.freeze(own, f"{node.name} joins tensors whose channels lie on different axes")
+        return
     if builder.is_constant(name):
         builder.tie(node, name, axis, role, labels.ids)
     elif own is None or own.axis != axis:

@@ -28,11 +28,11 @@ def concat(builder: LabelBuilder, node: Node) -> None:
         if len(known) < len(parts):
             builder.freeze_inputs(node, f"{node.name} joins them with channels of unknown number")
         else:
-            builder.set(node.outputs[0], Labels(axis, np.concatenate(known)))
+            builder.label(node.outputs[0], Labels(axis, np.concatenate(known)))
         return
     for name in node.inputs:
         join_operand(builder, node, name, first, rank=rank, role=Role.CARRIES)
-    builder.set(node.outputs[0], first)
+    builder.label(node.outputs[0], first)
 
 
 def pad(builder: LabelBuilder, node: Node) -> None:
@@ -42,8 +42,8 @@ def pad(builder: LabelBuilder, node: Node) -> None:
         return
     mode = node.attributes.get("mode", b"constant")
     rank = len(builder.shape(node.input(0)))
-    axes = integers(builder, node.input(3)) or list(range(rank))
-    if amounts is None or (node.input(3) and builder.constant(node.input(3)) is None):
+    axes = integers(builder, node.input(3)) if node.input(3) else list(range(rank))
+    if amounts is None or axes is None:
         builder.freeze(labels, f"{node.name} computes its amounts")
         return
     places = {axis % rank: position for position, axis in enumerate(axes)}
@@ -57,7 +57,7 @@ def pad(builder: LabelBuilder, node: Node) -> None:
         builder.count(node, 1, places[labels.axis], front)
         builder.count(node, 1, places[labels.axis] + len(axes), back)
         labels = Labels(labels.axis, np.concatenate([front, labels.ids, back]))
-    builder.set(node.outputs[0], labels)
+    builder.label(node.outputs[0], labels)
 
 
 def _padding(builder: LabelBuilder, amount: int) -> Numbers:
@@ -76,7 +76,7 @@ def expand(builder: LabelBuilder, node: Node) -> None:
     if place >= 0 and not _count_in_target(builder, node, place, labels):
         builder.freeze(labels, f"{node.name} computes its target shape")
         return
-    builder.set(node.outputs[0], Labels(axis, labels.ids))
+    builder.label(node.outputs[0], Labels(axis, labels.ids))
 
 
 def _count_in_target(builder: LabelBuilder, node: Node, place: int, labels: Labels) -> bool:
@@ -86,7 +86,7 @@ def _count_in_target(builder: LabelBuilder, node: Node, place: int, labels: Labe
     """
     source, operand = node, 1
     joined = builder.producer(node.input(1))
-    if joined is not None and joined.op == "Concat":
+    if joined is not None and joined.op == "Concat" and builder.has_one_use(joined.outputs[0]):
         ends = np.cumsum([builder.shape(part)[0] for part in joined.inputs])
         operand = int(np.searchsorted(ends, place, side="right"))
         source, place = joined, place - int(ends[operand - 1] if operand else 0)
@@ -106,4 +106,4 @@ def tile(builder: LabelBuilder, node: Node) -> None:
     if repeats is None:
         builder.freeze(labels, f"{node.name} computes how often it repeats")
         return
-    builder.set(node.outputs[0], Labels(labels.axis, np.tile(labels.ids, int(repeats[labels.axis]))))
+    builder.label(node.outputs[0], Labels(labels.axis, np.tile(labels.ids, int(repeats[labels.axis]))))

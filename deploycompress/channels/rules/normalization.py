@@ -6,8 +6,9 @@ import numpy as np
 
 from deploycompress.channels.labels import LabelBuilder, Labels, ids_along
 from deploycompress.channels.records import Reading, Role
+from deploycompress.channels.rules.elementwise import join_operand
 from deploycompress.channels.rules.grouping import whole_groups
-from deploycompress.graph import Node
+from deploycompress.graph import UNKNOWN_SIZE, Node
 
 PER_CHANNEL_SINCE = 21  # operator set from which GroupNormalization scales each channel, not each group
 
@@ -20,43 +21,56 @@ def batch_norm(builder: LabelBuilder, node: Node) -> None:
         return
     for name in node.inputs[1:]:
         builder.tie(node, name, 0, Role.CARRIES, read)
-    builder.set(node.outputs[0], Labels(1, read))
+    builder.label(node.outputs[0], Labels(1, read))
 
 
 def instance_norm(builder: LabelBuilder, node: Node) -> None:
     """Carry channels on axis 1; on a later axis (a group norm written so) each group's statistics are of what stays."""
     labels = builder.of(node.input(0))
-    if labels is None:
-        return
-    if labels.axis == 1:
+    if labels is None or labels.axis == 1:
         batch_norm(builder, node)
         return
-    builder.read(node, 0, labels, Reading.NORMALISE)
-    builder.set(node.outputs[0], labels)
+    _freeze_operands(builder, node)
+    if labels.axis == 0:
+        builder.label(node.outputs[0], labels)
+    else:
+        _normalise(builder, node, labels, 2)
 
 
 def layer_norm(builder: LabelBuilder, node: Node) -> None:
     """Normalise from an axis on; with channels there, scale and shift shrink and the statistics are of what stays."""
     labels = builder.of(node.input(0))
     if labels is None:
+        _freeze_operands(builder, node)
         return
     rank = len(builder.shape(node.input(0)))
+    for name in filter(None, node.inputs[1:]):
+        join_operand(builder, node, name, labels, rank=rank, role=Role.CARRIES)
     first = int(node.attributes.get("axis", -1)) % rank
-    if labels.axis >= first:
-        for name in node.inputs[1:]:
-            offset = rank - len(builder.shape(name)) if name else 0
-            if name and labels.axis >= offset and builder.shape(name)[labels.axis - offset] > 1:
-                builder.tie(node, name, labels.axis - offset, Role.CARRIES, labels.ids)
-        builder.read(node, 0, labels, Reading.NORMALISE)
-        if any(node.outputs[1:]):
-            builder.freeze(labels, f"{node.name} gives its statistics out")
-    builder.set(node.outputs[0], labels)
+    if labels.axis < first:
+        builder.label(node.outputs[0], labels)
+    else:
+        _normalise(builder, node, labels, first)
+
+
+def _normalise(builder: LabelBuilder, node: Node, labels: Labels, first: int) -> None:
+    """Note that statistics range over the channels and all other axes from the first on."""
+    if UNKNOWN_SIZE in builder.shape(node.input(0))[first:]:
+        builder.freeze(labels, f"{node.name} normalises them with an axis whose size depends on the data")
+    builder.read(node, 0, labels, Reading.NORMALISE)
+    builder.label(node.outputs[0], labels)
+
+
+def _freeze_operands(builder: LabelBuilder, node: Node) -> None:
+    for name in node.inputs[1:]:
+        builder.freeze(builder.of(name), f"{node.name} takes them as scale or shift")
 
 
 def group_norm(builder: LabelBuilder, node: Node) -> None:
     """Cut whole groups, so that the statistics of the others stay as they were."""
     labels, groups = builder.of(node.input(0)), int(node.attributes["num_groups"])
     if labels is None:
+        _freeze_operands(builder, node)
         return
     if labels.axis != 1 or groups == 1:
         builder.freeze(labels, f"{node.name} normalises all channels as one group, or on another axis")
@@ -66,4 +80,4 @@ def group_norm(builder: LabelBuilder, node: Node) -> None:
     for name in node.inputs[1:]:
         builder.tie(node, name, 0, Role.CARRIES, scaled)
     builder.count(node, "num_groups", 0, units)
-    builder.set(node.outputs[0], labels)
+    builder.label(node.outputs[0], labels)

@@ -12,7 +12,7 @@ def pool(builder: LabelBuilder, node: Node) -> None:
     if labels is not None and labels.axis != 1:
         builder.freeze(labels, f"{node.name} pools over the channels")
         return
-    builder.set(node.outputs[0], labels)
+    builder.label(node.outputs[0], labels)
 
 
 def sample(builder: LabelBuilder, node: Node) -> None:
@@ -39,4 +39,4 @@ def resize(builder: LabelBuilder, node: Node) -> None:
     axes = [int(axis) % rank for axis in node.attributes.get("axes", range(rank))]
     if place == 3 and labels.axis in axes:
         builder.count(node, 3, axes.index(labels.axis), labels.ids)
-    builder.set(node.outputs[0], labels)
+    builder.label(node.outputs[0], labels)

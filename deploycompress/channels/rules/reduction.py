@@ -28,7 +28,7 @@ def reduce(builder: LabelBuilder, node: Node) -> None:
         _reduce_channels(builder, node, labels)
         return
     removed = 0 if node.attributes.get("keepdims", 1) else sum(axis < labels.axis for axis in axes)
-    builder.set(node.outputs[0], Labels(labels.axis - removed, labels.ids))
+    builder.label(node.outputs[0], Labels(labels.axis - removed, labels.ids))
 
 
 def _reduce_channels(builder: LabelBuilder, node: Node, labels: Labels) -> None:
@@ -37,6 +37,14 @@ def _reduce_channels(builder: LabelBuilder, node: Node, labels: Labels) -> None:
         builder.freeze(labels, f"{node.name} ({node.op}) reduces over the channels")
         return
     builder.read(node, 0, labels, reading)
+
+
+def lp_norm(builder: LabelBuilder, node: Node) -> None:
+    """Divide by the length along an axis; over channels, it is the length of what stays."""
+    labels = builder.of(node.input(0))
+    if labels is not None and labels.axis == int(node.attributes.get("axis", -1)) % len(builder.shape(node.input(0))):
+        builder.read(node, 0, labels, Reading.SUM)
+    builder.label(node.outputs[0], labels)
 
 
 def along_axis(builder: LabelBuilder, node: Node) -> None:
@@ -54,7 +62,7 @@ def arg_reduce(builder: LabelBuilder, node: Node) -> None:
         builder.freeze(labels, f"{node.name} seeks a channel")
         return
     removed = int(not node.attributes.get("keepdims", 1) and axis < labels.axis)
-    builder.set(node.outputs[0], Labels(labels.axis - removed, labels.ids))
+    builder.label(node.outputs[0], Labels(labels.axis - removed, labels.ids))
 
 
 def cumulative(builder: LabelBuilder, node: Node) -> None:
@@ -72,7 +80,7 @@ def last_two_axes(builder: LabelBuilder, node: Node) -> None:
     if labels is not None and labels.axis >= len(builder.shape(node.input(0))) - 2:
         builder.freeze(labels, f"{node.name} tells the channels apart")
         return
-    builder.set(node.outputs[0], labels)
+    builder.label(node.outputs[0], labels)
 
 
 def _pass_unless_on(builder: LabelBuilder, node: Node, axis: int) -> None:
@@ -83,4 +91,4 @@ def _pass_unless_on(builder: LabelBuilder, node: Node, axis: int) -> None:
         builder.freeze(labels, f"{node.name} mixes the channels")
         return
     for output in node.outputs:
-        builder.set(output, labels)
+        builder.label(output, labels)

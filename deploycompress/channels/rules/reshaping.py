@@ -18,22 +18,20 @@ def transpose(builder: LabelBuilder, node: Node) -> None:
         return
     rank = len(builder.shape(node.input(0)))
     order = [int(axis) for axis in node.attributes.get("perm", range(rank - 1, -1, -1))]
-    builder.set(node.outputs[0], Labels(order.index(labels.axis), labels.ids))
+    builder.label(node.outputs[0], Labels(order.index(labels.axis), labels.ids))
 
 
 def squeeze(builder: LabelBuilder, node: Node) -> None:
-    """Drop axes of length one."""
-    labels = builder.of(node.input(0))
+    """Drop axes of length one; unnamed, they could come to be the channels."""
+    labels, given = builder.of(node.input(0)), axes_of(builder, node)
     if labels is None:
         return
-    shape = builder.shape(node.input(0))
-    given = axes_of(builder, node)
-    dropped = (
-        {axis for axis, length in enumerate(shape) if length == 1}
-        if given is None
-        else {axis % len(shape) for axis in given}
-    )
-    builder.set(node.outputs[0], Labels(labels.axis - sum(axis < labels.axis for axis in dropped), labels.ids))
+    if given is None:
+        builder.freeze(labels, f"{node.name} does not say which axes it drops")
+        return
+    rank = len(builder.shape(node.input(0)))
+    dropped = {axis % rank for axis in given}
+    builder.label(node.outputs[0], Labels(labels.axis - sum(axis < labels.axis for axis in dropped), labels.ids))
 
 
 def unsqueeze(builder: LabelBuilder, node: Node) -> None:
@@ -47,7 +45,7 @@ def unsqueeze(builder: LabelBuilder, node: Node) -> None:
     rank = len(builder.shape(node.outputs[0]))
     inserted = {axis % rank for axis in given}
     remaining = [axis for axis in range(rank) if axis not in inserted]
-    builder.set(node.outputs[0], Labels(remaining[labels.axis], labels.ids))
+    builder.label(node.outputs[0], Labels(remaining[labels.axis], labels.ids))
 
 
 def axes_of(builder: LabelBuilder, node: Node) -> Sequence[int] | None:
@@ -60,7 +58,7 @@ def flatten(builder: LabelBuilder, node: Node) -> None:
     """Merge axes; each channel comes out once per position of the axes merged with it."""
     labels = builder.of(node.input(0))
     if labels is not None:
-        builder.set(node.outputs[0], _rearranged(builder, node, labels))
+        builder.label(node.outputs[0], _rearranged(builder, node, labels))
 
 
 def reshape(builder: LabelBuilder, node: Node) -> None:
@@ -81,7 +79,7 @@ def reshape(builder: LabelBuilder, node: Node) -> None:
         return
     if target[moved.axis] > 0:
         builder.count(node, 1, moved.axis, moved.ids)
-    builder.set(node.outputs[0], moved)
+    builder.label(node.outputs[0], moved)
 
 
 def _rearranged(builder: LabelBuilder, node: Node, labels: Labels) -> Labels | None:
@@ -150,7 +148,7 @@ def depth_to_space(builder: LabelBuilder, node: Node) -> None:
     is_depth_first = mode in (b"DCR", "DCR")
     blocks = labels.ids.reshape(block, -1) if is_depth_first else labels.ids.reshape(-1, block).T
     builder.unify(blocks, blocks[:1])
-    builder.set(node.outputs[0], Labels(1, blocks[0]))
+    builder.label(node.outputs[0], Labels(1, blocks[0]))
 
 
 def space_to_depth(builder: LabelBuilder, node: Node) -> None:
@@ -161,4 +159,4 @@ def space_to_depth(builder: LabelBuilder, node: Node) -> None:
     if labels.axis != 1:
         builder.freeze(labels, f"{node.name} moves space into channels that are on another axis")
         return
-    builder.set(node.outputs[0], Labels(1, np.tile(labels.ids, block)))
+    builder.label(node.outputs[0], Labels(1, np.tile(labels.ids, block)))

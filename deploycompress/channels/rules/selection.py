@@ -17,7 +17,7 @@ def split(builder: LabelBuilder, node: Node) -> None:
     axis = int(node.attributes.get("axis", 0)) % len(builder.shape(node.input(0)))
     if labels.axis != axis:
         for output in node.outputs:
-            builder.set(output, labels)
+            builder.label(output, labels)
         return
     sizes = builder.constant(node.input(1)) if node.input(1) else node.attributes.get("split")
     if sizes is None:
@@ -37,7 +37,7 @@ def slice_(builder: LabelBuilder, node: Node) -> None:
     shape = builder.shape(node.input(0))
     axes = integers(builder, node.input(3))
     if node.input(3) and axes is not None and labels.axis not in {axis % len(shape) for axis in axes}:
-        builder.set(node.outputs[0], labels)
+        builder.label(node.outputs[0], labels)
         return
     values = [builder.constant(name) for name in node.inputs[1:] if name]
     if any(value is None for value in values) or len(node.inputs) < 3:
@@ -53,7 +53,8 @@ def slice_(builder: LabelBuilder, node: Node) -> None:
             return
         start, end, _ = slice(starts[position], ends[position]).indices(len(labels.ids))
         builder.count(node, 1, position, labels.ids[:start])
-        builder.count(node, 2, position, labels.ids[:end])
+        if ends[position] < len(labels.ids):  # beyond, it says "to the end" for any number of channels
+            builder.count(node, 2, position, labels.ids[:end])
         labels = Labels(labels.axis, labels.ids[start:end])
     _set_part(builder, node, node.outputs[0], labels.axis, labels.ids)
 
@@ -68,7 +69,7 @@ def gather(builder: LabelBuilder, node: Node) -> None:
     axis = int(node.attributes.get("axis", 0)) % rank
     if labels.axis != axis:
         shift = len(builder.shape(node.input(1))) - 1 if labels.axis > axis else 0
-        builder.set(node.outputs[0], Labels(labels.axis + shift, labels.ids))
+        builder.label(node.outputs[0], Labels(labels.axis + shift, labels.ids))
         return
     if indices is None or indices.ndim > 1:
         builder.freeze(labels, f"{node.name} picks channels by computed numbers, or into several axes")
@@ -102,4 +103,5 @@ def _set_part(builder: LabelBuilder, node: Node, output: str, axis: int, ids: Nu
     if len(ids) == 1:
         builder.freeze_ids(ids, f"{node.name} takes a single channel")
         return
-    builder.set(output, Labels(axis, ids))
+    builder.part(ids)
+    builder.label(output, Labels(axis, ids))

@@ -41,7 +41,7 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(NARY, elementwise.nary),
     **dict.fromkeys(POOLS, pooling.pool),
     **dict.fromkeys(REDUCTIONS, reduction.reduce),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "TopK", "LpNormalization"), reduction.along_axis),
+    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax", "TopK"), reduction.along_axis),
     **dict.fromkeys(("ArgMax", "ArgMin"), reduction.arg_reduce),
     **dict.fromkeys(("GridSample", "RoiAlign"), pooling.sample),
     "BatchNormalization": normalization.batch_norm,
@@ -58,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "GroupNormalization": normalization.group_norm,
     "InstanceNormalization": normalization.instance_norm,
     "LayerNormalization": normalization.layer_norm,
+    "LpNormalization": reduction.lp_norm,
     "MatMul": contraction.matmul,
     "Pad": extension.pad,
     "Reshape": reshaping.reshape,
@@ -85,6 +86,14 @@ def apply_rule(builder: LabelBuilder, node: Node) -> None:
         builder.freeze_inputs(node, f"{node.name} works on {unknown[0]}, whose number of axes is unknown")
     else:
         rule(builder, node)
+        _freeze_second_outputs(builder, node)
+
+
+def _freeze_second_outputs(builder: LabelBuilder, node: Node) -> None:
+    """Freeze what makes a further tensor that somebody reads and the rule did not label: masks, places, statistics."""
+    for output in node.outputs[1:]:
+        if output and builder.of(output) is None and builder.is_used(output):
+            builder.freeze_inputs(node, f"{node.name} gives out {output} besides")
 
 
 def _freeze_unknown(builder: LabelBuilder, node: Node) -> None:
