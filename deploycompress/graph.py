@@ -83,7 +83,7 @@ class Port:
     shape: tuple[int | str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Graph:
     """A network: nodes in execution order, constants by name, and the shape of every tensor.
 
@@ -107,6 +107,9 @@ class Graph:
     opset: int
     ir_version: int
     domains: Mapping[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} nodes and {len(self.weights)} constants, opset {self.opset}>"
 
     @property
     def input_shapes(self) -> dict[str, tuple[int | str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +56,47 @@ def test_channels_must_be_some_ascending_distinct_and_non_negative(indices: tupl
 def test_what_is_no_plan_is_refused_with_its_reason(text: str, words: str) -> None:
     with pytest.raises(PlanError, match=words):
         Plan.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"schema":1,"keep":{"a":[' + "9" * 6000 + "]}}",
+        '{"schema":true}',
+        '{"schema":1.0}',
+        '{"schema":1,"keep":{"a":[0],"a":[1]}}',
+        '{"schema":1,"keep":{"a":[0.0]}}',
+        '{"schema":1,"keep":{"a":5}}',
+        '{"schema":1,"remove":"block"}',
+        '{"schema":1,"remove":[1]}',
+        '{"schema":1,"kernels":{"a":true}}',
+        '{"schema":1,"kernels":{"a":0}}',
+    ],
+)
+def test_hostile_plans_are_refused(text: str) -> None:
+    with pytest.raises(PlanError):
+        Plan.from_json(text)
+
+
+def test_a_plan_takes_lists_and_numpy_integers_and_is_equal_to_its_twin() -> None:
+    plan = Plan(keep={"a": [np.int64(0), 2]}, remove=("c", "b"), kernels={"d": np.int32(3)})  # type: ignore[dict-item]
+    twin = Plan(keep={"a": (0, 2)}, remove=("b", "c"), kernels={"d": 3})
+    assert plan == twin
+    assert hash(plan) == hash(twin)
+    assert Plan.from_json(plan.to_json()) == twin
+
+
+def test_a_plan_does_not_change_with_the_dictionary_it_was_made_from() -> None:
+    keep = {"a": (0,)}
+    plan = Plan(keep=keep)
+    keep["b"] = (1,)
+    assert plan.keep == {"a": (0,)}
+
+
+def test_blocks_and_kernels_travel() -> None:
+    plan = Plan(remove=("layer1.0.conv1/residual",), keep={"conv1": (0, 1)}, kernels={"layer2.0.conv1": 1})
+    assert Plan.from_json(plan.to_json()) == plan
+    assert not plan.is_empty
+    with pytest.raises(PlanError, match="twice"):
+        Plan(remove=("a", "a"))

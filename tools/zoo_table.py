@@ -29,7 +29,9 @@ def document(
         "other): *difference* is the largest one over the largest output.",
         "*may be cut*: share of all channels that are in no frozen group. *torch-pruning s*: seconds its dependency "
         "graph takes for the same network in the same process, or what it raised. *trace* and *slim* are the best of "
-        "three. *blocks* and *kernels*: how many may be removed, and shrunk.",
+        "three. *blocks* and *kernels*: how many may be removed, and shrunk. A star: the boxes selected in the end "
+        "differ, because nearly equal scores of random weights change ranks with rounding; compared are all tensors of "
+        "static size that enter the selection. Detection networks keep their batch of one.",
         f"Machine: {machine}. Date: {datetime.datetime.now(tz=datetime.UTC).date()}.",
         "\n".join(f"* {line}" for line in _summary(rows, bar)),
         _table(rows),
@@ -91,7 +93,7 @@ def _cells(row: Row) -> list[str]:
         share,
         _number(row.blocks, ""),
         _number(row.kernels, ""),
-        _number(row.relative, ".1e"),
+        _number(row.relative, ".1e") + (" *" if row.selected_differs else ""),
     ]
 
 

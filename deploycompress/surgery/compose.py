@@ -11,6 +11,7 @@ from deploycompress.graph import Graph
 from deploycompress.plan import Plan
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.cut import cut_channels
+from deploycompress.surgery.kernels import kernel_choices
 from deploycompress.surgery.masks import Mask, kept_channels
 from deploycompress.surgery.remove import remove_blocks
 from deploycompress.surgery.slim import slim
@@ -32,7 +33,7 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
     left = _without(graph, remove)
     channels = trace_channels(left)
     if second.remove:
-        _refuse_changed_groups(trace_channels(_without(graph, first.remove)), channels, first, second)
+        first = _of_what_is_left(trace_channels(_without(graph, first.remove)), channels, left, first, second)
     kept = kept_channels(channels, Plan(keep=first.keep))
     if second.keep:
         later = trace_channels(cut_channels(left, channels, kept))
@@ -58,15 +59,24 @@ def _without(graph: Graph, names: tuple[str, ...]) -> Graph:
     return remove_blocks(graph, names) if names else graph
 
 
-def _refuse_changed_groups(before: Channels, after: Channels, first: Plan, second: Plan) -> None:
+def _of_what_is_left(before: Channels, after: Channels, left: Graph, first: Plan, second: Plan) -> Plan:
+    """Drop from the first plan what the second removes whole, and refuse what its removal changes."""
     old, new = ({group.name: group for group in channels.groups} for channels in (before, after))
-    for name in first.keep:
-        same = name in old and name in new and set(new[name].members) <= set(old[name].members)
+    keep = {
+        name: indices
+        for name, indices in first.keep.items()
+        if any(tensor in left.weights for tensor, _ in old[name].members)
+    }
+    for name in keep:
+        same = name in new and set(new[name].members) <= set(old[name].members)
         if not same or new[name].width != old[name].width:
             raise PlanError(
                 f"Group {name!r}, which the first plan cuts, is not the same any more once {', '.join(second.remove)} "
                 "is removed; remove blocks first, then cut channels."
             )
+    layers = {choice.layer for choice in kernel_choices(left)}
+    kernels = {layer: size for layer, size in first.kernels.items() if layer in layers}
+    return Plan(remove=first.remove, keep=keep, kernels=kernels)
 
 
 def _both(channels: Channels, kept: Mask, later: Channels, kept_later: Mask) -> Mask:

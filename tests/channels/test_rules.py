@@ -172,3 +172,94 @@ def test_what_tells_channels_apart_freezes_them(layer: object, why: str) -> None
     net = start(9)
     made = layer(net, net.conv("x", 16))  # type: ignore[operator]  # pytest hands over any of the lambdas
     assert why in reasons(closed(net, made))
+
+
+def test_no_plan_can_empty_a_part_of_a_split() -> None:
+    net = start(10)
+    parts = net.op("Split", net.conv("x", 8), net.integers(4, 4), outputs=2, axis=1, width=4)
+    pooled = net.op("MaxPool", parts, kernel_shape=[3, 3], pads=[1] * 4, width=4)
+    mean = net.op("ReduceMean", parts.replace("_0", "_1"), axes=[1], keepdims=1, width=1)
+    graph = closed(net, net.op("Mul", pooled, mean))
+    channels = trace_channels(graph)
+    assert [group.width for group in channels.free_groups if group.name.startswith("conv0")] == [4, 4]
+    narrowest = Plan(keep={group.name: (group.width - 1,) for group in channels.free_groups})
+    assert check_plan(graph, narrowest, channels=channels).relative <= 1e-5
+
+
+def _pool_places(net: NetBuilder, x: str) -> str:
+    pooled = net.op("MaxPool", x, outputs=2, kernel_shape=[2, 2], strides=[2, 2])
+    return net.op("Mul", pooled, net.op("Cast", pooled.replace("_0", "_1"), to=1))
+
+
+def _computed_scale(net: NetBuilder, x: str) -> str:
+    mean = net.op("ReduceMean", "x", axes=[0, 2, 3], keepdims=0, width=3)
+    scale = net.op("Reshape", net.linear(net.op("Reshape", mean, net.integers(1, 3), width=3), 16), net.integers(16))
+    return net.op("LayerNormalization", x, scale, axis=-1, width=net.width[x])
+
+
+def _weight_and_operand(net: NetBuilder, x: str) -> str:
+    weight = net.weight("w", net.rng.uniform(1, 2, (4, 4)).astype(np.float32))
+    last = net.op("MatMul", net.op("Transpose", x, perm=[0, 2, 3, 1]), weight)
+    divisor = net.op("Slice", weight, net.integers(0), net.integers(1), net.integers(0))
+    return net.op("Transpose", net.op("Div", last, net.op("Identity", divisor)), perm=[0, 3, 1, 2])
+
+
+@pytest.mark.parametrize("layer", [_pool_places, _computed_scale, _weight_and_operand])
+def test_what_reads_more_than_a_rule_follows_is_never_cut_apart(layer: object) -> None:
+    net = start(11)
+    graph = closed(net, layer(net, net.conv("x", 4)))  # type: ignore[operator]  # pytest hands over any of them
+    channels = trace_channels(graph)
+    for seed in range(4):
+        assert check_plan(graph, random_plan(channels, seed, 0.25), channels=channels).relative <= 1e-5
+
+
+def test_second_output_that_is_read_freezes() -> None:
+    net = start(12)
+    assert "gives out" in reasons(closed(net, _pool_places(net, net.conv("x", 4))))
+
+
+def test_layer_norm_over_space_with_a_scale_for_each_channel() -> None:
+    net = start(13)
+    x = net.conv("x", 4)
+    graph = closed(net, net.op("LayerNormalization", x, net.normal("ln.weight", 4, 16, 16), axis=-1))
+    channels = trace_channels(graph)
+    assert 4 in [group.width for group in channels.free_groups]
+    assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= 1e-5
+
+
+def test_instance_norm_of_channels_merged_with_the_batch_keeps_each_channels_statistics() -> None:
+    net = start(14)
+    merged = net.op("Reshape", net.conv("x", 4), net.integers(-1, 1, 16, 16), width=1)
+    one, zero = net.weight("one", np.ones(1, np.float32)), net.weight("zero", np.zeros(1, np.float32))
+    normal = net.op("InstanceNormalization", merged, one, zero, epsilon=0.1)
+    graph = closed(net, net.op("Reshape", normal, net.integers(-1, 4, 16, 16), width=4))
+    channels = trace_channels(graph)
+    assert 4 in [group.width for group in channels.free_groups]
+    assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= 1e-5
+
+
+@pytest.mark.parametrize("kind", [TensorProto.DOUBLE, TensorProto.FLOAT16])
+def test_the_oracle_proves_other_number_formats(kind: int) -> None:
+    net = start(15)
+    x = net.op("Transpose", net.conv("x", 6), perm=[0, 2, 3, 1])
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    x = net.op("Cast", x, to=kind)
+    scale = net.weight("ln.weight", net.rng.uniform(1, 2, 6).astype(dtype))
+    x = net.op("LayerNormalization", x, scale, net.weight("ln.bias", np.zeros(6, dtype)), axis=-1)
+    x = net.op("Mul", x, net.op("ReduceMean", x, axes=[3], keepdims=1))
+    graph = closed(net, net.op("Transpose", net.op("Cast", x, to=1), perm=[0, 3, 1, 2]))
+    channels = trace_channels(graph)
+    assert len([group for group in channels.free_groups if group.width > 1]) == 2
+    assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= (
+        1e-2 if dtype.itemsize == 2 else 1e-5
+    )
+
+
+@pytest.mark.parametrize("equation", ["nc...,cd->nd...", "...chw,cd->...dhw", "zcyx,cd->zdyx"])
+def test_einsums_of_any_spelling(equation: str) -> None:
+    net = start(16)
+    y = net.op("Einsum", net.conv("x", 6), net.normal("w", 6, 5), equation=equation, width=5)
+    graph = closed(net, y)
+    channels = trace_channels(graph)
+    assert 6 in [group.width for group in channels.free_groups]
+    assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= 1e-5

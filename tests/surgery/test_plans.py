@@ -17,7 +17,7 @@ from deploycompress.surgery.kernels import kernel_choices
 from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs
 from deploycompress.surgery.remove import remove_blocks
 from deploycompress.surgery.slim import slim
-from tests.build import random_plan, residual_net
+from tests.build import random_plan, residual_net, start
 from tests.layers import graphs
 
 SEEDS = st.integers(0, 2**16)
@@ -110,3 +110,16 @@ def test_a_plan_fits_another_export_of_the_same_teacher() -> None:
     inputs = random_inputs(again, seed=0)
     graph = capture(module, input_shape=(1, 3, 96, 96))
     assert compare_graphs(slim(again, plan), slim(graph, plan), inputs).relative <= 1e-5
+
+
+def test_composing_follows_blocks_whose_names_shift() -> None:
+    net = start(0)
+    x = net.op("MaxPool", net.op("Relu", net.conv("x", 4)), kernel_shape=[3, 3], pads=[1] * 4)
+    x = net.op("Relu", net.op("Sub", x, net.weight("half", np.asarray(0.5, np.float32))))
+    pooled = net.op("Flatten", net.op("GlobalAveragePool", net.conv(x, 5)), axis=1)
+    graph = net.finish(net.linear(pooled, 3), input_shape=(3, 8, 8))
+    first, second = Plan(remove=("conv0/Relu",)), Plan(remove=("conv0/Relu",))
+    joined = compose(graph, first, second)
+    assert joined.remove == ("conv0/Relu", "conv0/Relu#2")
+    expected = slim(slim(graph, first), second)
+    assert compare_graphs(slim(graph, joined), expected, random_inputs(graph, seed=0)).relative == 0.0

@@ -13,7 +13,7 @@ from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.plan import Plan
 from deploycompress.surgery.embed import embed
 from deploycompress.surgery.masked import masked
-from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs, run_graph
+from deploycompress.surgery.oracle import check_plan, compare_graphs, compare_outputs, random_inputs, run_graph
 from deploycompress.surgery.slim import slim
 from tests.build import random_plan, residual_net, start
 from tests.layers import graphs
@@ -166,3 +166,20 @@ def test_single_channel_held_twice_is_frozen() -> None:
     channels = trace_channels(graph)
     assert any("single channel" in group.why for group in channels.groups)
     assert check_plan(graph, random_plan(channels, 0), channels=channels).relative <= 1e-5
+
+
+def test_each_output_is_held_against_itself() -> None:
+    large, small = np.full(3, 1e6), np.ones(3)
+    assert compare_outputs([large, np.zeros(3)], [large, small]).relative == 1.0
+    assert compare_outputs([large, small], [large, small]).relative == 0.0
+    assert compare_outputs([np.asarray([-np.inf, 1])], [np.asarray([-np.inf, 1])]).relative == 0.0
+    assert compare_outputs([np.asarray([np.nan, 1])], [np.asarray([np.nan, 1])]).relative == float("inf")
+
+
+def test_embedding_a_student_of_another_plan_is_refused_by_name() -> None:
+    graph = residual_net()
+    plan, other = random_plan(trace_channels(graph), 0), random_plan(trace_channels(graph), 0, 0.25)
+    with pytest.raises(PlanError, match=r"conv0\.weight"):
+        embed(graph, plan, slim(graph, other))
+    with pytest.raises(PlanError, match="Only channels"):
+        embed(graph, Plan(kernels={"conv0": 1}), graph)
