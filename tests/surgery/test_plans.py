@@ -41,7 +41,7 @@ def whole_plan(graph: Graph, seed: int) -> Plan:
     return Plan(remove=remove, keep=keep, kernels=kernels)
 
 
-def check(graph: Graph, seed: int) -> None:
+def assert_slim_equals_masked(graph: Graph, seed: int) -> None:
     plan = whole_plan(graph, seed)
     assert Plan.from_json(plan.to_json()) == plan
     assert check_plan(graph, plan, seed=seed).relative <= 1e-5
@@ -52,14 +52,14 @@ def check(graph: Graph, seed: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs(), seed=SEEDS)
 def test_slim_equals_masked_for_whole_plans(graph: Graph, seed: int) -> None:
-    check(graph, seed)
+    assert_slim_equals_masked(graph, seed)
 
 
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graph=graphs(), seed=SEEDS)
 def test_two_thousand_whole_plans(graph: Graph, seed: int) -> None:
-    check(graph, seed)
+    assert_slim_equals_masked(graph, seed)
 
 
 @settings(max_examples=40, deadline=None)

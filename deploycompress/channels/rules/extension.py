@@ -5,34 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from deploycompress.channels.labels import LabelBuilder, Labels, ids_along, no_labels
-from deploycompress.channels.records import Numbers, Role
-from deploycompress.channels.rules.elementwise import join_operand
+from deploycompress.channels.records import Numbers
+from deploycompress.channels.rules.elementwise import nary
 from deploycompress.channels.rules.selection import integers
 from deploycompress.graph import Node
 
 
 def concat(builder: LabelBuilder, node: Node) -> None:
     """Join channel after channel, or unite them when another axis is joined."""
-    rank = len(builder.shape(node.outputs[0]))
-    axis = int(node.attributes["axis"]) % rank
-    labelled = [labels for name in node.inputs if (labels := builder.of(name)) is not None]
-    if not labelled:
+    axis = int(node.attributes["axis"]) % len(builder.shape(node.outputs[0]))
+    if {labels.axis for name in node.inputs if (labels := builder.of(name)) is not None} != {axis}:
+        nary(builder, node)
         return
-    first = labelled[0]
-    if any(labels.axis != first.axis for labels in labelled):
-        builder.freeze_inputs(node, f"{node.name} joins tensors whose channels lie on different axes")
-        return
-    if first.axis == axis:
-        parts = [ids_along(builder.of(name), axis, builder.shape(name)[axis]) for name in node.inputs]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            builder.freeze_inputs(node, f"{node.name} joins them with channels of unknown number")
-        else:
-            builder.label(node.outputs[0], Labels(axis, np.concatenate(known)))
-        return
-    for name in node.inputs:
-        join_operand(builder, node, name, first, rank=rank, role=Role.CARRIES)
-    builder.label(node.outputs[0], first)
+    parts = [ids_along(builder.of(name), axis, builder.shape(name)[axis]) for name in node.inputs]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        builder.freeze_inputs(node, f"{node.name} joins them with channels of unknown number")
+    else:
+        builder.label(node.outputs[0], Labels(axis, np.concatenate(known)))
 
 
 def pad(builder: LabelBuilder, node: Node) -> None:
