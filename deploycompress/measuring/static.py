@@ -86,7 +86,8 @@ def activation_peak_bytes(graph: Graph) -> int:
 
     Counted are tensors that nodes compute, outputs of the graph with them; inputs belong to the caller. Activation
     functions and batch norms write over their input when nobody reads it afterwards, and reshapes share its memory.
-    Scratch space of kernels is not counted. Elements count four bytes: the graph does not know their types.
+    Scratch space of kernels is not counted, nor weights that are turned or cast: ONNX Runtime does so beforehand.
+    Elements count four bytes: the graph does not know their types.
     """
     storage = _storage(graph)
     last_use = {storage[port.name]: len(graph.nodes) for port in graph.outputs if port.name in storage}
@@ -111,7 +112,10 @@ def _storage(graph: Graph) -> dict[str, str]:
     readers = graph.readers()
     outputs = {port.name for port in graph.outputs}
     storage: dict[str, str] = {}
+    views = constant_views(graph)
     for node in graph.nodes:
+        if all(name in views for name in node.outputs):
+            continue
         source = node.input(0)
         sole_reader = len(readers.get(source, ())) == 1 and source not in outputs
         shares = source in storage and (node.op in _ALIASES or (node.op in _IN_PLACE and sole_reader))

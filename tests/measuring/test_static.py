@@ -14,6 +14,7 @@ import torchvision
 from onnx import helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from deploycompress.capturing.capture import capture
 from deploycompress.errors import ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, graph_from_onnx
@@ -136,6 +137,15 @@ def test_liveness_equals_what_onnx_runtime_allocates(name: str) -> None:
     assert found.activation_evidence is Evidence.MEASURED
     # ONNX Runtime's arena rounds every buffer up to 256 bytes.
     assert static.activation_peak_bytes(graph) == pytest.approx(found.activation_peak_bytes, abs=256 * len(nodes))
+
+
+def test_weights_that_are_turned_before_use_count_as_weights_and_not_as_activations() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 64))
+    graph = capture(module, input_shape=(1, 10, 64))
+    assert "Transpose" in {node.op for node in graph.nodes}
+    assert static.params(graph) == sum(parameter.numel() for parameter in module.parameters())
+    # The product and the sum with the bias, of 10 rows of 256 each, live at once.
+    assert static.activation_peak_bytes(graph) == 4 * 2 * 10 * 256
 
 
 def test_liveness_equals_a_plain_loop_on_convolutions() -> None:
