@@ -28,7 +28,8 @@ def document(
         "slim graph is compared with the masked one in ONNX Runtime at batch two (batch one where the network takes no "
         "other): *difference* is the largest one over the largest output.",
         "*may be cut*: share of all channels that are in no frozen group. *torch-pruning s*: seconds its dependency "
-        "graph takes for the same network in the same process, or what it raised. *trace* and *slim* are the best of "
+        "graph takes for the same network in the same process, or what it raised; they contain the forward pass that "
+        "records the network, which is *export* on our side. *trace* and *slim* are the best of "
         "three. *blocks* and *kernels*: how many may be removed, and shrunk. A star: the boxes selected in the end "
         "differ, because nearly equal scores of random weights change ranks with rounding; compared are all tensors of "
         "static size that enter the selection. Detection networks keep their batch of one.",
