@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from deploycompress.plan import Plan
     from deploycompress.profile import Profile, load_profile
     from deploycompress.surgery.blocks import Block, blocks
+    from deploycompress.surgery.compose import compose
     from deploycompress.surgery.kernels import KernelChoice, kernel_choices, shrink_kernels
     from deploycompress.surgery.masked import masked
     from deploycompress.surgery.remove import remove_blocks
@@ -45,6 +46,7 @@ _HOMES: Mapping[str, str] = {
     "blocks": "surgery.blocks",
     "capture": "capturing.capture",
     "channel_groups": "channels.trace",
+    "compose": "surgery.compose",
     "compress": "pipeline.run",
     "from_torch": "network.module",
     "inspect": "pipeline.inspection",
@@ -72,6 +74,7 @@ __all__ = [
     "blocks",
     "capture",
     "channel_groups",
+    "compose",
     "compress",
     "from_torch",
     "inspect",

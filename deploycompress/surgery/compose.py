@@ -28,6 +28,14 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
     Raises:
         PlanError: a plan does not fit, or no single plan says both: `second` removes a block whose removal unites
             channels that `first` cut differently, or cuts channels that only `first` made go together.
+
+    Examples:
+        >>> import deploycompress, torch
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+        >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
+        >>> first, second = deploycompress.Plan(keep={"0": (1, 3, 5)}), deploycompress.Plan(keep={"0": (0, 2)})
+        >>> deploycompress.compose(graph, first, second).keep
+        {'0': (1, 5)}
     """
     remove = (*first.remove, *_original_names(graph, first, second)) if second.remove else first.remove
     left = _without(graph, remove)
