@@ -28,14 +28,9 @@ def constant_views(graph: Graph) -> Mapping[str, ConstantView]:
     found = {name: ConstantView(name, tuple(range(array.ndim))) for name, array in graph.weights.items()}
     for node in graph.nodes:
         source = found.get(node.input(0))
-        if source is not None and is_view(node):
+        if source is not None and node.is_standard and node.op in VIEWING:
             found[node.outputs[0]] = ConstantView(source.constant, _turned(source.order, node))
     return found
-
-
-def is_view(node: Node) -> bool:
-    """Tell whether a node, given a constant, would only turn or rename it."""
-    return node.is_standard and node.op in VIEWING
 
 
 def _turned(order: tuple[int, ...], node: Node) -> tuple[int, ...]:

@@ -72,18 +72,6 @@ def blocks(graph: Graph, *, channels: Channels | None = None) -> tuple[Block, ..
     return tuple(_named(wiring, part, taken) for part in parts)
 
 
-def block_parameters(graph: Graph, block: Block) -> int:
-    """Count the elements of the real-valued constants that go with a block alone."""
-    inside = set(block.nodes)
-    goes = {name for node in graph.nodes if node.name in inside for name in node.reads}
-    stays = {name for node in graph.nodes if node.name not in inside for name in node.reads}
-    return sum(
-        graph.weights[name].size
-        for name in goes - stays
-        if name in graph.weights and graph.weights[name].dtype.kind == "f"
-    )
-
-
 def _parts(wiring: Wiring, channels: Channels | None) -> Iterator[_Part]:
     steps = elementary_steps(wiring)
     spelled = frozenset(index for step in steps.values() if len(step.nodes) > 1 for index in step.nodes)

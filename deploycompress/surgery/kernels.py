@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from deploycompress.errors import PlanError
 from deploycompress.graph import Array, Graph, Node
+from deploycompress.surgery.nearest import nearest
 
 SAME = ("SAME_UPPER", "SAME_LOWER")
 
@@ -95,17 +95,11 @@ def masked_kernels(graph: Graph, kernels: Mapping[str, int]) -> Graph:
 
 
 def _choices(graph: Graph) -> dict[str, tuple[KernelChoice, Node]]:
-    uses: dict[str, int] = {}
-    for node in graph.nodes:
-        for name in node.reads:
-            uses[name] = uses.get(name, 0) + 1
-    outputs = {port.name for port in graph.outputs}
+    uses = graph.uses()
     found: dict[str, tuple[KernelChoice, Node]] = {}
     for node in graph.nodes:
         weight = graph.weights.get(node.input(1))
         if node.op != "Conv" or not node.is_standard or weight is None or uses[node.inputs[1]] > 1:
-            continue
-        if node.inputs[1] in outputs:
             continue
         kernel = tuple(weight.shape[2:])
         sizes = tuple(size for size in range(max(kernel) - 1, 0, -1) if _is_on_offer(node, kernel, size))
@@ -122,8 +116,7 @@ def _wanted(graph: Graph, kernels: Mapping[str, int]) -> list[tuple[Node, int]]:
     found = []
     for layer, size in kernels.items():
         if layer not in choices:
-            near = difflib.get_close_matches(layer, choices, n=1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
+            hint = nearest(layer, choices)
             raise PlanError(
                 f"The plan shrinks the kernel of {layer!r}, but this model has no such convolution whose kernel can "
                 f"shrink{hint}. Make the plan from it."

@@ -14,9 +14,9 @@ from onnx import TensorProto
 
 from deploycompress.channels.records import Channels, Reading, ReadTie
 from deploycompress.graph import Array, Graph, Node
+from deploycompress.surgery.fold import DEFAULT_EPSILON
 from deploycompress.surgery.masks import Mask
 
-DEFAULT_EPSILON = 1e-5
 CAST_LIKE_SINCE = 15  # operator set
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from deploycompress.channels.records import ChannelGroup, Channels
 from deploycompress.errors import PlanError
 from deploycompress.plan import Plan
+from deploycompress.surgery.nearest import nearest
 
 Mask = NDArray[np.bool_]
 
@@ -27,8 +26,7 @@ def kept_channels(channels: Channels, plan: Plan) -> Mask:
     positions = {group.name: index for index, group in enumerate(channels.groups)}
     for name, indices in plan.keep.items():
         if name not in positions:
-            near = difflib.get_close_matches(name, positions, n=1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
+            hint = nearest(name, positions)
             gone = f" once {', '.join(plan.remove)} is removed" if plan.remove else ""
             raise PlanError(
                 f"The plan cuts group {name!r}, which this model does not have{gone}{hint}. Make the plan from it."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, Node
 from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.surgery.branches import remove_branches
+from deploycompress.surgery.nearest import nearest
 from deploycompress.surgery.wiring import wire, without_dead
 
 
@@ -45,8 +45,7 @@ def remove_blocks(
     by_name = {block.name: block for block in (blocks(graph, channels=channels) if offered is None else offered)}
     for name in names:
         if name not in by_name:
-            near = difflib.get_close_matches(name, by_name, n=1)
-            hint = f"; the nearest is {near[0]!r}" if near else ""
+            hint = nearest(name, by_name)
             raise PlanError(
                 f"The plan removes block {name!r}, which this model does not have{hint}. Make the plan from it."
             )

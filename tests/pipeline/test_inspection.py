@@ -16,10 +16,11 @@ from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring.static import macs, params
 from deploycompress.pipeline.inspection import inspect
 from deploycompress.profile import load_profile
-from deploycompress.surgery.blocks import block_parameters, blocks
+from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.remove import remove_blocks
 from tests.build import residual_net
 from tests.measuring.networks import model_of
+from tests.surgery.networks import block_parameters
 
 Document = dict[str, Any]
 

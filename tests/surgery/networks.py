@@ -6,6 +6,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from deploycompress.graph import Graph, graph_from_onnx
+from deploycompress.surgery.blocks import Block
 from tests.build import NetBuilder, start
 
 IMAGE = (3, 8, 8)
@@ -260,3 +261,15 @@ NETWORKS = {
         *(two_ends, control_flow),
     )
 }
+
+
+def block_parameters(graph: Graph, block: Block) -> int:
+    """Count the elements of the real-valued constants that go with a block alone."""
+    inside = set(block.nodes)
+    goes = {name for node in graph.nodes if node.name in inside for name in node.reads}
+    stays = {name for node in graph.nodes if node.name not in inside for name in node.reads}
+    return sum(
+        graph.weights[name].size
+        for name in goes - stays
+        if name in graph.weights and graph.weights[name].dtype.kind == "f"
+    )

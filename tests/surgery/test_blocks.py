@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, Node, graph_from_onnx, prune_unused
-from deploycompress.surgery.blocks import Block, block_parameters, blocks
+from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.surgery.oracle import compare_graphs, random_inputs, run_graph
 from deploycompress.surgery.remove import remove_blocks
 from tests.build import start
 from tests.layers import graphs
-from tests.surgery.networks import IMAGE, NETWORKS, head
+from tests.surgery.networks import IMAGE, NETWORKS, block_parameters, head
 from tools.block_oracles import ORACLES, with_last_weights_zeroed
 
 
