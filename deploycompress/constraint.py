@@ -18,13 +18,15 @@ METRICS: Mapping[str, str] = {
     "macs": "multiply-accumulate operations for one sample",
     "macs_ratio": "student's multiply-accumulates over the teacher's",
     "weights_mib": "size of all constants, MiB",
+    "file_mib": "size of model.onnx, MiB",
+    "file_ratio": "size of the student's file over the teacher's",
     "activation_peak_mib": "largest sum of live activations for one sample, MiB",
     "activation_peak_ratio": "student's largest sum of live activations over the teacher's",
     "peak_rss_mib": "peak resident memory over an empty session, MiB",
     "accuracy": "share of validation samples classified right",
 }
 
-ANALYTIC_METRICS = frozenset({"params", "params_ratio", "macs", "macs_ratio", "weights_mib"})
+ANALYTIC_METRICS = frozenset({"params", "params_ratio", "macs", "macs_ratio", "weights_mib", "file_mib", "file_ratio"})
 
 COMPARABLE_METRICS = ANALYTIC_METRICS | {"latency_ratio", "activation_peak_ratio", "accuracy"}
 """Metrics that mean something on another machine than the profile's device, too."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -25,12 +25,18 @@ class Evaluation:
         teacher_accuracy: the teacher's accuracy on the same validation split.
         failure: why the student could not be evaluated; empty when it could. A failed student is degenerate.
         seconds: wall time spent, by stage.
+        climb: the accuracies taken on the way, after more and more training; the last one is the accuracy.
     """
 
     metrics: Mapping[str, float]
     teacher_accuracy: float
     failure: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    climb: tuple[float, ...] = ()
+
+    def with_climb(self, climb: tuple[float, ...]) -> Evaluation:
+        """Give the evaluation with the accuracies taken so far."""
+        return replace(self, climb=climb, metrics={**self.metrics, "accuracy": climb[-1]})
 
     @property
     def is_degenerate(self) -> bool:

@@ -1,30 +1,36 @@
 """Evaluations on this machine: slim, measure, recover, judge; the search's environment.
 
-The current student is kept inside the teacher's graph, under the teacher's channel numbers, so that every
-plan of a search is over the same channels whatever has been cut and trained before.
+Students are cut from the teacher's graph. An engine that advances trains the teacher's graph on the way: the trained
+weights go back to their places in it, so that every candidate of a search is over the same blocks and channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploycompress.channels.records import Channels
+from deploycompress.errors import PlanError
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.stages import StageTimer
+from deploycompress.execute.structure import structure_digest
+from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError
-from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.measurement import BYTES_PER_MIB, Measurement
 from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
+from deploycompress.search.space import Candidate
+from deploycompress.surgery.blocks import Block
 from deploycompress.surgery.embed import embed
 from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.masks import kept_channels
-from deploycompress.surgery.slim import slim
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import Compute, evaluation_compute, training_compute
 from deploycompress.train.distil import distil
@@ -32,8 +38,11 @@ from deploycompress.train.distil_settings import DistilSettings, TaskData
 from deploycompress.train.generator import make_generator
 from deploycompress.train.importance import calibration_batches, taylor_scores
 from deploycompress.train.recalibrate import recalibrate
+from deploycompress.train.short_course import CourseSettings, ShortCourse
 
 Metrics = Mapping[str, float]
+Memory = MutableMapping[str, Metrics]
+Mask = NDArray[np.bool_]
 
 DEFAULT_ADVANCE_S = 30.0
 
@@ -47,6 +56,7 @@ class LocalSettings:
         scoring_images: images that Taylor scores are computed on; 100 in RL-Pruner.
         measure_seconds: time for one latency measurement.
         measures_rss: whether resident memory is taken, too, which starts two processes for each student.
+        course: how students are distilled on their way up the ladder.
         seed: of everything random.
     """
 
@@ -54,147 +64,157 @@ class LocalSettings:
     scoring_images: int = 100
     measure_seconds: float = 0.5
     measures_rss: bool = False
+    course: CourseSettings = field(default_factory=CourseSettings)
     seed: int = 0
 
 
+@dataclass(slots=True)
+class _Student:
+    """A candidate's student, and how far it has been trained."""
+
+    plan: Plan
+    graph: Graph
+    digest: str
+    module: GraphModule | None = None
+    steps: int = -1  # distillation steps that the module has behind it; -1 before it was recalibrated
+
+
 class LocalEnvironment:
-    """Holds the current student, and evaluates what plans make of it.
+    """Evaluates students and holds the current one.
 
     Attributes:
-        advance_settings: how a student is distilled between pruning steps.
+        advance_settings: how a student is distilled between pruning steps; none for not at all.
         baseline: the teacher with batch norm folded, which students are measured beside.
         guide: the network that teaches: the best of the teacher and the students so far.
         teacher_accuracy: the teacher's accuracy on the validation split.
     """
 
     def __init__(
-        self, teacher: Graph, channels: Channels, *, task: TaskData, meter: Meter, settings: LocalSettings
+        self,
+        teacher: Graph,
+        channels: Channels,
+        offered: tuple[Block, ...],
+        *,
+        task: TaskData,
+        meter: Meter,
+        settings: LocalSettings,
+        memory: Memory | None = None,
     ) -> None:
-        self._teacher, self._channels = teacher, channels
-        self.baseline = fold_batch_norm(teacher)
-        self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
-        self._task, self._meter, self._settings = task, meter, settings
-        self._compute = training_compute()
+        """Judge the teacher and score its channels.
+
+        Args:
+            teacher: the captured graph.
+            channels: its channels.
+            offered: its blocks.
+            task: what it is judged on.
+            meter: measures.
+            settings: what an evaluation may cost.
+            memory: what was measured and judged before, by digest; added to. None starts empty.
+        """
+        self._teacher, self._channels, self._task, self._meter = teacher, channels, task, meter
+        self._students = Students(teacher, channels, offered)
+        self._settings, self._compute = settings, training_compute()
+        self._memory: Memory = {} if memory is None else memory
         self._timer = StageTimer()
-        self._measured: dict[str, Metrics] = {}
+        self._last: tuple[str, _Student | PlanError] | None = None
         self._sources: dict[str, Graph] = {}
         self._distilled: set[str] = set()
-        self._current, self._plan = teacher, Plan()
-        self.advance_settings = DistilSettings(seconds=DEFAULT_ADVANCE_S)
+        self._measured: set[str] = set()
+        self._current = teacher
+        self.baseline = fold_batch_norm(teacher)
+        self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
+        self.advance_settings: DistilSettings | None = DistilSettings(seconds=DEFAULT_ADVANCE_S)
         self.guide = to_torch(teacher)
         self.teacher_accuracy = self.exact_accuracy(self.guide)
         self._guide_accuracy = self.teacher_accuracy
-        self._scores = self._score(self.guide)
+        self._course = ShortCourse(
+            self.guide, task, settings=settings.course, compute=self._compute, seed=settings.seed
+        )
+        self._worth = self._score(self.guide, channels, np.ones(channels.count + 1, dtype=np.bool_))
+        self._scores = self._by_group()
 
     @property
-    def seconds(self) -> Mapping[str, float]:
+    def seconds(self) -> Metrics:
         """Wall time so far, by stage."""
         return self._timer.seconds
 
     @property
     def measurements(self) -> int:
-        """Number of students whose latency was measured."""
+        """Number of different networks whose latency was measured."""
         return len(self._measured)
-
-    @property
-    def measuring_s(self) -> float:
-        """Mean seconds that measuring one student took."""
-        return self.seconds.get("measure", 0.0) / max(self.measurements, 1)
 
     def scores(self) -> Mapping[str, tuple[float, ...]]:
         """Score the current student's channels (RL-Pruner, eq. 24); -inf for those already cut."""
         return self._scores
 
-    def cheap_metrics(self, plan: Plan) -> Metrics:
-        """Give everything about a plan but its accuracy.
+    def plan(self, candidate: Candidate) -> Plan:
+        """Say what surgery makes of a candidate: the most important channels of each group stay.
 
         Raises:
-            MeasureError: the student cannot be measured.
+            PlanError: the candidate's parts cannot go together.
         """
-        return self._metrics(slim(self._current, plan, channels=self._channels))
+        return self._student(candidate).plan
 
-    def evaluate(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
-        """Measure the student a plan makes; take its accuracy after recalibration if that is worth the time."""
-        before = self._timer.seconds
-        with self._timer.stage("slim"):
-            student = slim(self._current, plan, channels=self._channels)
+    def key(self, candidate: Candidate) -> str:
+        """Digest the student's graph, weights included; a candidate that surgery refuses goes by itself."""
         try:
-            metrics = dict(self._metrics(student))
-        except FailedMeasurementError as error:
+            return self._student(candidate).digest
+        except PlanError:
+            return f"refused:{candidate.to_json()}"
+
+    def measure(self, candidate: Candidate) -> Evaluation:
+        """Slim and measure; what cannot be cut or measured is a failure."""
+        before = self._timer.seconds
+        try:
+            metrics = self._metrics(self._student(candidate).graph)
+        except (PlanError, FailedMeasurementError) as error:
             return self._evaluation({}, before, failure=str(error))
-        if worth_training(metrics):
-            with self._timer.stage("recover"):
-                module = to_torch(student)
-                self.recalibrate(module)
-            # Samples are compared with each other only, so the machine's fastest arithmetic will do.
-            metrics["accuracy"] = self._accuracy_of(module, self._compute)
-        self._sources[plan.to_json()] = self._current
         return self._evaluation(metrics, before)
 
-    def advance(self, plan: Plan, worth_training: Callable[[Metrics], bool]) -> Evaluation:
-        """Cut the current student, distil it if that is worth the time, and go on from there.
+    def judge(self, candidate: Candidate, evaluation: Evaluation, steps: int) -> Evaluation:
+        """Add a student's accuracy after recalibration and some steps of distillation to its climb."""
+        before = self._timer.seconds
+        student = self._student(candidate)
+        key = f"accuracy:{student.digest}:{steps}"
+        if key not in self._memory:
+            self._memory[key] = {"accuracy": self._climbed(student, steps)}
+        self._sources[student.plan.to_json()] = self._current
+        seconds = {**evaluation.seconds, **self._spent(before)}
+        climbed = evaluation.with_climb((*evaluation.climb, self._memory[key]["accuracy"]))
+        return replace(climbed, seconds=seconds)
+
+    def advance(self, candidate: Candidate, *, distils: bool) -> Evaluation:
+        """Cut the current student, distil it if asked for, and go on from there.
 
         The better of teacher and students so far teaches the next one (RL-Pruner, section 4.1).
         """
         before = self._timer.seconds
-        with self._timer.stage("slim"):
-            student = slim(self._current, plan, channels=self._channels)
-        try:
-            metrics, failure = dict(self._metrics(student)), ""
-        except FailedMeasurementError as error:
-            metrics, failure = {}, str(error)
-        module = to_torch(student)
-        with self._timer.stage("recover"):
-            self.recalibrate(module)
-        if not failure and worth_training(metrics):
-            metrics["accuracy"] = self._distil(module, plan)
-        elif not failure:
-            metrics["accuracy"] = self.exact_accuracy(module)
-        self._current = embed(self._current, plan, from_torch(module), channels=self._channels)
-        self._plan = plan
-        self._sources[plan.to_json()] = self._current
-        self._scores = self._score(module)
-        return self._evaluation(metrics, before, failure)
+        evaluation = self.measure(candidate)
+        if evaluation.is_degenerate:
+            return evaluation
+        student = self._student(candidate)
+        module = to_torch(student.graph)
+        self.recalibrate(module)
+        if distils and self.advance_settings is not None:
+            reached = self._distil(module, student.plan, self.advance_settings)
+            evaluation = self._evaluation({**evaluation.metrics, "accuracy": reached}, before)
+        else:
+            reached = self._accuracy_of(module, self._compute)
+            evaluation = self._evaluation(evaluation.metrics, before).with_climb((reached,))
+        self._adopt(student, module)
+        return evaluation
 
     def student(self, plan: Plan) -> Graph:
         """Give the student of a plan with the weights it was last evaluated with; the teacher's, if it never was."""
-        return slim(self._sources.get(plan.to_json(), self._teacher), plan, channels=self._channels)
+        return self._students.slim(self._sources.get(plan.to_json(), self._teacher), plan)
 
     def was_distilled(self, plan: Plan) -> bool:
         """Say whether the student of a plan has been trained, so that its statistics are its own."""
         return plan.to_json() in self._distilled
 
-    def _metrics(self, student: Graph) -> Metrics:
-        # Latency and memory depend on the sizes of the tensors, not on which channels they hold.
-        key = repr(sorted((name, array.shape) for name, array in student.weights.items()))
-        if key not in self._measured:
-            shipped = fold_batch_norm(student)
-            with self._timer.stage("measure"):
-                measurement = self._meter.measure(
-                    shipped, baseline=self.baseline, max_seconds=self._settings.measure_seconds
-                )
-                if self._settings.measures_rss:
-                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(shipped))
-            self._measured[key] = student_metrics(shipped, self.baseline, measurement, self._baseline_peak_bytes)
-        return self._measured[key]
-
-    def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:
-        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._timer.seconds.items()}
-        return Evaluation(
-            metrics=metrics,
-            teacher_accuracy=self.teacher_accuracy,
-            failure=failure,
-            seconds={name: seconds for name, seconds in spent.items() if seconds > 0},
-        )
-
     def exact_accuracy(self, module: GraphModule) -> float:
         """Take a network's accuracy on the validation split in float32, as training and reports do."""
         return self._accuracy_of(module, evaluation_compute())
-
-    def _accuracy_of(self, module: GraphModule, compute: Compute) -> float:
-        with self._timer.stage("accuracy"):
-            placed = module.to(compute.device)
-            return accuracy(placed, self._task.validation, self._task.normalization, compute=compute)
 
     def recalibrate(self, module: GraphModule) -> None:
         """Give a cut network's batch norms the statistics of what now flows through them."""
@@ -206,21 +226,107 @@ class LocalEnvironment:
             batch_size=256,
             device=self._compute.device,
         )
-        recalibrate(module.to(self._compute.device), batches, compute=self._compute)
+        with self._timer.stage("recover"):
+            recalibrate(module.to(self._compute.device), batches, compute=self._compute)
 
-    def _distil(self, module: GraphModule, plan: Plan) -> float:
+    def _student(self, candidate: Candidate) -> _Student:
+        """Make a candidate's student; the last one is remembered, for it is asked about several times in a row."""
+        text = candidate.to_json()
+        if self._last is None or self._last[0] != text:
+            self._last = text, self._made(candidate)
+        if isinstance(self._last[1], PlanError):
+            raise self._last[1]
+        return self._last[1]
+
+    def _made(self, candidate: Candidate) -> _Student | PlanError:
+        with self._timer.stage("slim"):
+            try:
+                plan = self._students.plan(candidate, self._scores)
+                graph = self._students.slim(self._current, plan)
+            except PlanError as error:
+                return error
+            return _Student(plan=plan, graph=graph, digest=_digest(graph))
+
+    def _metrics(self, student: Graph) -> Metrics:
+        key = f"metrics:{structure_digest(student)}"
+        self._measured.add(key)
+        if key not in self._memory:
+            shipped = fold_batch_norm(student)
+            with self._timer.stage("measure"):
+                measurement = self._meter.measure(
+                    shipped, baseline=self.baseline, max_seconds=self._settings.measure_seconds
+                )
+                if self._settings.measures_rss:
+                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(shipped))
+            self._memory[key] = student_metrics(shipped, self.baseline, measurement, self._baseline_peak_bytes)
+        return self._memory[key]
+
+    def _climbed(self, student: _Student, steps: int) -> float:
+        if student.module is None or student.steps > steps:
+            student.module, student.steps = to_torch(student.graph), -1
+        if student.steps < 0:
+            self.recalibrate(student.module)
+            student.steps = 0
+        if steps > student.steps:
+            with self._timer.stage("climb"):
+                is_sound = self._course.teach(student.module, start=student.steps, stop=steps)
+            student.steps = steps
+            if not is_sound:
+                return 0.0
+        # Students are compared with each other only, so the machine's fastest arithmetic will do.
+        return self._accuracy_of(student.module, self._compute)
+
+    def _evaluation(self, metrics: Metrics, before: Metrics, failure: str = "") -> Evaluation:
+        return Evaluation(
+            metrics=metrics, teacher_accuracy=self.teacher_accuracy, failure=failure, seconds=self._spent(before)
+        )
+
+    def _spent(self, before: Metrics) -> dict[str, float]:
+        spent = {name: seconds - before.get(name, 0.0) for name, seconds in self._timer.seconds.items()}
+        return {name: seconds for name, seconds in spent.items() if seconds > 0}
+
+    def _accuracy_of(self, module: GraphModule, compute: Compute) -> float:
+        with self._timer.stage("accuracy"):
+            placed = module.to(compute.device)
+            return accuracy(placed, self._task.validation, self._task.normalization, compute=compute)
+
+    def _distil(self, module: GraphModule, plan: Plan, settings: DistilSettings) -> float:
         """Train the student of a plan, let it teach if it is the best so far, and give its accuracy."""
         generator = make_generator(self._settings.seed + len(self._distilled))
         with self._timer.stage("distil"):
-            report = distil(module, self.guide, self._task, settings=self.advance_settings, generator=generator)
+            report = distil(module, self.guide, self._task, settings=settings, generator=generator)
         self._distilled.add(plan.to_json())
         if report.accuracy > self._guide_accuracy:
             self.guide, self._guide_accuracy = module, report.accuracy
         return report.accuracy
 
-    def _score(self, module: GraphModule) -> dict[str, tuple[float, ...]]:
-        kept = kept_channels(self._channels, self._plan)
-        ties = [replace(tie, channels=tie.channels[kept[tie.channels]]) for tie in self._channels.ties]
+    def _adopt(self, student: _Student, module: GraphModule) -> None:
+        """Make a trained student the current one: its weights go back to their places in the teacher's graph."""
+        plan = student.plan
+        bare, channels = self._students.bare(self._current, plan), self._students.bare_channels(plan)
+        whole = embed(bare, Plan(keep=plan.keep), from_torch(module), channels=channels)
+        fitting = {
+            name: array
+            for name, array in whole.weights.items()
+            if name in self._current.weights and self._current.weights[name].shape == array.shape
+        }
+        self._current = self._current.with_weights(fitting)
+        self._sources[plan.to_json()] = self._current
+        kept, pairs = kept_channels(channels, Plan(keep=plan.keep)), self._students.teachers_of(plan)
+        found = self._score(module, channels, kept)
+        self._worth[pairs[:, 1]] = found[pairs[:, 0]]
+        self._scores = self._by_group()
+        self._last = None
+
+    def _by_group(self) -> dict[str, tuple[float, ...]]:
+        return {
+            group.name: tuple(float(score) for score in self._worth[self._channels.members_of(index)])
+            for index, group in enumerate(self._channels.groups)
+        }
+
+    def _score(self, module: GraphModule, channels: Channels, kept: Mask) -> NDArray[np.float64]:
+        """Score channels by number; minus infinity for those that are cut already."""
+        ties = [replace(tie, channels=tie.channels[kept[tie.channels]]) for tie in channels.ties]
         batches = calibration_batches(
             self._task.training,
             self._task.normalization,
@@ -229,12 +335,9 @@ class LocalEnvironment:
             device=self._compute.device,
         )
         with self._timer.stage("score"):
-            scores = taylor_scores(module.to(self._compute.device), ties, self._channels.count, batches)
+            scores = taylor_scores(module.to(self._compute.device), ties, channels.count, batches)
         scores[~kept] = -np.inf
-        return {
-            group.name: tuple(float(score) for score in scores[self._channels.members_of(index)])
-            for index, group in enumerate(self._channels.groups)
-        }
+        return scores
 
 
 def student_metrics(
@@ -255,4 +358,15 @@ def student_metrics(
         "params_ratio": params(student) / params(teacher),
         "macs": float(macs(student)),
         "macs_ratio": macs(student) / macs(teacher),
+        "file_mib": len(student.to_bytes()) / BYTES_PER_MIB,
+        "file_ratio": len(student.to_bytes()) / len(teacher.to_bytes()),
     }
+
+
+def _digest(graph: Graph) -> str:
+    """Digest a graph without writing it out whole: its structure and the bytes of its weights."""
+    digest = hashlib.sha256(structure_digest(graph).encode())
+    for name in sorted(graph.weights):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(graph.weights[name]).data)
+    return digest.hexdigest()

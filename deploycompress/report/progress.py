@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from deploycompress.report.search_table import SearchRow
+
 logger = logging.getLogger("deploycompress")
 
 
@@ -21,6 +23,9 @@ class Task(Protocol):
 
     def note(self, text: str) -> None:
         """Replace the short text shown beside the stage."""
+
+    def row(self, row: SearchRow) -> None:
+        """Show an evaluation of a search."""
 
 
 class Progress(Protocol):
@@ -67,3 +72,6 @@ class _UnshownTask:
 
     def note(self, text: str) -> None:
         self.text = text
+
+    def row(self, row: SearchRow) -> None:
+        pass

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from deploycompress.evaluation import Evaluation
-from deploycompress.plan import Plan
 from deploycompress.search.reward import RewardSettings
-
-Scores = Mapping[str, tuple[float, ...]]
+from deploycompress.search.space import Candidate, Space
 
 
 class Kind(StrEnum):
@@ -26,6 +24,7 @@ class StopReason(StrEnum):
 
     FINISHED = "finished"
     EXHAUSTED = "exhausted"
+    REPEATING = "repeating"
     STOPPED = "stopped"
     EVALUATIONS = "evaluations"
 
@@ -36,8 +35,9 @@ class StopReason(StrEnum):
 
 
 _SENTENCES: Mapping[StopReason, str] = {
-    StopReason.FINISHED: "The search took its pruning steps and its last student meets the constraints.",
-    StopReason.EXHAUSTED: "The search ended because no channel group can shrink any further.",
+    StopReason.FINISHED: "The search took all its steps.",
+    StopReason.EXHAUSTED: "The search ended because nothing can shrink any further.",
+    StopReason.REPEATING: "The search ended because it proposed nothing new any more.",
     StopReason.STOPPED: "The search was stopped before its end, by its time budget or by request.",
     StopReason.EVALUATIONS: "The search used up the evaluations it was allowed.",
 }
@@ -45,19 +45,21 @@ _SENTENCES: Mapping[StopReason, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A plan to evaluate.
+    """A candidate to evaluate.
 
     Attributes:
+        candidate: over the teacher's blocks and channels.
         kind: whether it is only looked at, or becomes the current student.
-        plan: over the teacher's channels.
-        progress: share of the planned steps that is over, in [0, 1]; constraints are annealed by it.
-        step: pruning step, from 0.
+        progress: share of the planned search that is over, in [0, 1]; constraints are annealed by it.
+        step: which step of the engine it belongs to, from 0: a pruning step, a policy update, a generation.
+        needs_accuracy: take the accuracy even if the candidate breaks a constraint.
     """
 
-    kind: Kind
-    plan: Plan
-    progress: float
-    step: int
+    candidate: Candidate
+    kind: Kind = Kind.SAMPLE
+    progress: float = 1.0
+    step: int = 0
+    needs_accuracy: bool = False
 
 
 class SearchState(Protocol):
@@ -73,6 +75,11 @@ class SearchState(Protocol):
         """The reward that students are compared by."""
         ...
 
+    @property
+    def entropy(self) -> float | None:
+        """Mean entropy of the policy's decisions in nats, none for an engine without a policy."""
+        ...
+
     def to_json(self) -> str:
         """Write the state, its random generator included."""
         ...
@@ -82,12 +89,47 @@ State = TypeVar("State", bound=SearchState)
 
 
 class Engine(Protocol[State]):
-    """A way of searching."""
+    """A way of searching, such as the module `search.rl_pruner`."""
 
-    def ask(self, state: State) -> Proposal:
-        """Propose the next plan; the same state proposes the same."""
+    def init(
+        self,
+        space: Space,
+        reward_settings: RewardSettings,
+        *,
+        settings: Any,  # Any: each engine has its own record of settings
+        evaluations: int,
+        seed: int,
+    ) -> State:
+        """Start at the whole teacher.
+
+        Args:
+            space: what may go; not empty.
+            reward_settings: formula and constraints.
+            settings: of the engine.
+            evaluations: how many there will be at most, to plan by.
+            seed: the same seed and answers give the same questions.
+        """
         ...
 
-    def tell(self, state: State, proposal: Proposal, evaluation: Evaluation, scores: Scores | None = None) -> State:
-        """Learn from an evaluation; after an advance the new student's scores are due."""
+    def ask(self, state: State) -> Proposal:
+        """Propose the next candidate; the same state proposes the same."""
+        ...
+
+    def tell(self, state: State, proposal: Proposal, evaluation: Evaluation, reward: float) -> State:
+        """Learn from an evaluation.
+
+        Args:
+            state: the one that was asked.
+            proposal: its answer.
+            evaluation: of the proposal's candidate.
+            reward: what the student is worth (`search.reward`), its accuracy foreseen for the top of the ladder.
+        """
+        ...
+
+    def restore(self, text: str) -> State:
+        """Read a state that `to_json` wrote.
+
+        Raises:
+            UsageError: the text is no such state, or of another version.
+        """
         ...

@@ -1,37 +1,46 @@
-"""What a search is handed: somebody who slims, measures, trains and scores students for it."""
+"""What a search is handed: somebody who slims, measures, trains and judges students for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from deploycompress.evaluation import Evaluation
 from deploycompress.plan import Plan
-
-WorthTraining = Callable[[Mapping[str, float]], bool]
+from deploycompress.search.space import Candidate
 
 
 class Environment(Protocol):
-    """Holds the current student, at first the teacher; every plan is over the teacher's channels."""
+    """Holds the current student, at first the teacher; every candidate is over the teacher's blocks and channels."""
 
-    def evaluate(self, plan: Plan, worth_training: WorthTraining) -> Evaluation:
-        """Slim the current student to a plan and measure it, leaving the current student as it is.
+    def plan(self, candidate: Candidate) -> Plan:
+        """Say what surgery makes of a candidate: the most important channels of each group stay.
 
-        Args:
-            plan: a subset of what the current student keeps.
-            worth_training: asked with the metrics known so far; accuracy is taken only if it agrees.
+        Raises:
+            PlanError: the candidate's parts cannot go together.
         """
         ...
 
-    def advance(self, plan: Plan, worth_training: WorthTraining) -> Evaluation:
-        """Slim the current student to a plan, make it the current one, and evaluate it.
+    def key(self, candidate: Candidate) -> str:
+        """Name the student of a candidate: the same name, the same graph with the same weights."""
+        ...
+
+    def measure(self, candidate: Candidate) -> Evaluation:
+        """Slim and measure, without accuracy; a student that cannot be is reported as a failure, not raised."""
+        ...
+
+    def judge(self, candidate: Candidate, evaluation: Evaluation, steps: int) -> Evaluation:
+        """Add a student's accuracy after recalibration and some steps of distillation (none for 0) to its climb.
 
         Args:
-            plan: a subset of what the current student keeps.
-            worth_training: asked with the metrics known so far; the student is distilled only if it agrees.
+            candidate: whose student.
+            evaluation: what is known of it so far.
+            steps: counted from the first one; what was trained for the rung below is trained on.
         """
         ...
 
-    def scores(self) -> Mapping[str, tuple[float, ...]]:
-        """Score the current student's channels: by group, one per channel of the teacher, -inf for cut ones."""
+    def advance(self, candidate: Candidate, *, distils: bool) -> Evaluation:
+        """Make a candidate's student the current one, distilled if asked for, and evaluate it.
+
+        Without distillation its accuracy is that after recalibration, the first of a climb.
+        """
         ...

@@ -1,80 +1,88 @@
-"""Can the constraints be met at all, and how much must go? Answered with cheap metrics only, before any training."""
+"""Can the limits be met at all? Answered by measuring a few of the smallest students, before any training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from deploycompress.constraint import Constraint
 from deploycompress.errors import ConstraintError
-from deploycompress.plan import Plan
+from deploycompress.evaluation import Evaluation
 from deploycompress.search.reward import meets
-from deploycompress.search.space import Space, plan_for, snap
+from deploycompress.search.space import Candidate, Metrics, Space
 
-Metrics = Mapping[str, float]
-Scores = Mapping[str, Sequence[float]]
+MOST_LEFT_OUT = 4
+"""Blocks that are tried to stay where not all can go together."""
 
-
-def uniform_plan(space: Space, scores: Scores, sparsity: float) -> Plan:
-    """Cut the same share of every free group, as near as its allowed widths come.
-
-    Args:
-        space: the groups and their allowed widths.
-        scores: importance by group.
-        sparsity: share of channels to cut, in [0, 1]; 1 gives the smallest student there is.
-    """
-    widths = {dimension.group: snap(dimension.width * (1 - sparsity), dimension.widths) for dimension in space.free}
-    return plan_for(space, widths, scores)
+Measure = Callable[[Candidate], Evaluation]
 
 
-def needed_sparsity(
-    space: Space,
-    scores: Scores,
-    constraints: Sequence[Constraint],
-    cheap_metrics: Callable[[Plan], Metrics],
-    *,
-    limits: Sequence[Constraint] | None = None,
-    probes: int = 6,
-) -> float:
-    """Find the smallest uniform sparsity that meets every row whose metrics need no training.
-
-    Latency is a staircase that may fall and rise again, so this is a starting point for a search, not a bound.
+def check_limits(space: Space, limits: Sequence[Constraint], measure: Measure) -> bool:
+    """Make sure that some student meets the limits.
 
     Args:
-        space: the groups and their allowed widths.
-        scores: importance by group.
-        constraints: rows of A x <= b; rows that read the accuracy are left out.
-        cheap_metrics: measures a plan without training it.
-        limits: the rows as they were asked for, where `constraints` are stricter: only these can be out of reach.
-        probes: number of halvings of the interval.
+        space: what may go.
+        limits: rows of A x <= b; rows that read the accuracy are left out.
+        measure: evaluates a candidate without training; one that cannot be is a failure, not an error.
 
     Returns:
-        Share of channels to cut, in [0, 1]; 1 where the smallest student meets the limits but not the stricter rows.
+        Whether anything must go at all: false when the teacher meets every row.
 
     Raises:
-        ConstraintError: even the smallest student breaks a row.
+        ConstraintError: none of the smallest students meets every row; names the row and how close they came.
     """
-    rows = [row for row in constraints if "accuracy" not in row.metrics]
-    if meets(cheap_metrics(Plan()), rows):
-        return 0.0
-    asked = constraints if limits is None else limits
-    _check_smallest(
-        cheap_metrics(uniform_plan(space, scores, 1.0)), [row for row in asked if "accuracy" not in row.metrics]
-    )
-    low, high = 0.0, 1.0
-    for _ in range(probes):
-        middle = (low + high) / 2
-        if meets(cheap_metrics(uniform_plan(space, scores, middle)), rows):
-            high = middle
-        else:
-            low = middle
-    return high
+    rows = [row for row in limits if "accuracy" not in row.metrics]
+    seen: list[Metrics] = []
+    for candidate in (Candidate(), *small_candidates(space)):
+        evaluation = measure(candidate)
+        if evaluation.is_degenerate:
+            continue
+        if meets(evaluation.metrics, rows):
+            return not candidate.is_empty
+        seen.append(evaluation.metrics)
+    raise ConstraintError(_explanation(rows, seen))
 
 
-def _check_smallest(metrics: Metrics, rows: Sequence[Constraint]) -> None:
+def small_candidates(space: Space) -> tuple[Candidate, ...]:
+    """List small candidates, none twice and none empty: small layers first, then blocks, then both.
+
+    Blocks that cannot all go together are tried with some of them left in place: one, or every other.
+    """
+    widths = {dimension.group: dimension.widths[0] for dimension in space.free}
+    kernels = {kernel.layer: kernel.sizes[0] for kernel in space.kernels}
+    candidates = [space.candidate(widths=widths), space.candidate(kernels=kernels)]
+    candidates += [space.candidate(widths=widths, kernels=kernels)]
+    for blocks in _block_choices([removal.block for removal in space.removals]):
+        candidates += [
+            space.candidate(remove=blocks),
+            space.candidate(remove=blocks, widths=widths, kernels=kernels),
+        ]
+    return tuple(dict.fromkeys(candidate for candidate in candidates if not candidate.is_empty))
+
+
+def _block_choices(blocks: Sequence[str]) -> Iterator[Sequence[str]]:
+    yield blocks
+    spacing = max(1, -(-len(blocks) // MOST_LEFT_OUT))
+    for left in blocks[::spacing]:
+        yield [block for block in blocks if block != left]
+    yield blocks[::2]
+    yield blocks[1::2]
+
+
+def _explanation(rows: Sequence[Constraint], seen: Sequence[Metrics]) -> str:
+    advice = "Loosen the limit, or start from a smaller model."
     for row in rows:
-        if not meets(metrics, [row]):
-            raise ConstraintError(
-                f"Constraint {row.expression!r} cannot be met: the smallest student there is has "
-                f"{row.shown_value(metrics):.4g}, the limit is {row.shown_bound:.4g}. "
-                "Loosen the limit, or start from a smaller model."
+        known = [metrics for metrics in seen if row.metrics <= metrics.keys()]
+        if not known:
+            return f"Constraint {row.expression!r} cannot be checked: no student could be measured for it. {advice}"
+        best = min(known, key=row.value)
+        if not meets(best, [row]):
+            return (
+                f"Constraint {row.expression!r} cannot be met: the best of {len(known)} students, the smallest among "
+                f"them, has {row.shown_value(best):.4g}, the limit is {row.shown_bound:.4g}. {advice}"
             )
+    best = min(seen, key=lambda metrics: max(row.excess(metrics) for row in rows))
+    row = max(rows, key=lambda row: row.excess(best))
+    return (
+        f"Constraint {row.expression!r} cannot be met together with the others: the student that comes closest has "
+        f"{row.shown_value(best):.4g}, the limit is {row.shown_bound:.4g}. {advice}"
+    )

@@ -14,9 +14,19 @@ from deploycompress.search.reward import RewardSettings, meets, reward, total_ex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceEntry:
-    """One evaluation of a search and the reward the policy learnt from it."""
+    """One evaluation of a search.
 
+    Attributes:
+        key: names the student; the same key is the same graph.
+        proposal: what was asked.
+        plan: what surgery made of it; empty when it could not.
+        evaluation: of the student.
+        reward: what the policy learnt from it.
+    """
+
+    key: str
     proposal: Proposal
+    plan: Plan
     evaluation: Evaluation
     reward: float
 
@@ -26,20 +36,16 @@ class SearchOutcome(Generic[State]):
     """What a search found.
 
     Attributes:
-        plan: the recommended student, none when no student could be measured.
-        evaluation: of that student: distilled if it comes from an advance, else as sampled.
+        best: the recommended student's entry, none when no student could be measured.
         is_feasible: whether it was seen to meet all constraints.
         reason: why the search ended.
-        evaluations: how many the environment made.
-        trace: all of them, in order.
+        trace: all evaluations, in order.
         state: where the engine stands, to go on from.
     """
 
-    plan: Plan | None
-    evaluation: Evaluation | None
+    best: TraceEntry | None
     is_feasible: bool
     reason: StopReason
-    evaluations: int
     trace: tuple[TraceEntry, ...]
     state: State
 
@@ -53,22 +59,25 @@ def is_feasible(evaluation: Evaluation, settings: RewardSettings) -> bool:
 def best_of(trace: Sequence[TraceEntry], settings: RewardSettings) -> TraceEntry | None:
     """Choose the student to recommend, by reward without annealing.
 
-    Accuracy is taken after distillation for advanced students and before it for sampled ones, so the two are never
-    compared with each other: a feasible advanced student wins over any sampled one, and only where there is none the
-    best feasible sample does. Where nothing is feasible, the student that breaks the constraints least wins. Of equals
-    the later one wins, for it is smaller.
+    Accuracies taken after different training are never compared with each other: a feasible student that was distilled
+    on an advance wins over any other, and of the others those that climbed highest are compared. Where nothing is feasible,
+    the student that breaks the constraints least wins. Of equals the later one wins.
 
     Returns:
         The best entry, none when every evaluation failed.
     """
     feasible = [entry for entry in trace if is_feasible(entry.evaluation, settings)]
-    for kind in (Kind.ADVANCE, Kind.SAMPLE):
-        candidates = [entry for entry in feasible if entry.proposal.kind is kind]
-        if candidates:
-            return max(reversed(candidates), key=lambda entry: reward(entry.evaluation, settings))
+    if feasible:
+        highest = max(_training(entry) for entry in feasible)
+        candidates = [entry for entry in feasible if _training(entry) == highest]
+        return max(reversed(candidates), key=lambda entry: reward(entry.evaluation, settings))
     measured = [entry for entry in trace if not entry.evaluation.is_degenerate]
     return min(
         reversed(measured),
         key=lambda entry: total_excess(entry.evaluation.metrics, settings.constraints),
         default=None,
     )
+
+
+def _training(entry: TraceEntry) -> tuple[bool, int]:
+    return entry.proposal.kind is Kind.ADVANCE and not entry.evaluation.climb, len(entry.evaluation.climb)

@@ -19,10 +19,11 @@ DEGENERATE_REWARD = -1.0
 
 
 class RewardKind(StrEnum):
-    """The two rewards."""
+    """The two rewards, and the one that N2N argues against (its appendix 11.1)."""
 
     RL_PRUNER = "rl-pruner"
     N2N = "n2n"
+    NAIVE = "naive"
 
 
 class Quantity(StrEnum):
@@ -86,6 +87,11 @@ def n2n_reward(accuracy: float, *, teacher_accuracy: float, compression: float) 
     return compression * (2 - compression) * accuracy / teacher_accuracy  # N2N, section 3.3
 
 
+def naive_reward(accuracy: float, *, teacher_accuracy: float, compression: float) -> float:
+    """Multiply compression itself with the relative accuracy, which makes both count alike."""
+    return compression * accuracy / teacher_accuracy  # N2N, section 11.1
+
+
 def constrained(value: float, *, is_met: bool, epsilon: float) -> float:
     """Lower the reward of a student that breaks a constraint; with epsilon 0 that is the degenerate reward."""
     return value if is_met else epsilon * (value + 1) - 1  # N2N, section 3.3.1
@@ -109,9 +115,20 @@ def reward(evaluation: Evaluation, settings: RewardSettings, progress: float = 1
     """
     if _is_worthless(evaluation):
         return DEGENERATE_REWARD
-    value = max(_unconstrained(evaluation, settings), DEGENERATE_REWARD)
+    value = unconstrained(evaluation, settings)
     is_met = meets(evaluation.metrics, settings.constraints)
     return constrained(value, is_met=is_met, epsilon=tolerance(settings.annealing, progress))
+
+
+def unconstrained(evaluation: Evaluation, settings: RewardSettings) -> float:
+    """Say what a student would be worth without constraints, never below `DEGENERATE_REWARD`.
+
+    Raises:
+        UsageError: as `reward`.
+    """
+    if _is_worthless(evaluation):
+        return DEGENERATE_REWARD
+    return max(_unconstrained(evaluation, settings), DEGENERATE_REWARD)
 
 
 def worth_training(metrics: Mapping[str, float], settings: RewardSettings, progress: float) -> bool:
@@ -147,14 +164,15 @@ def _is_worthless(evaluation: Evaluation) -> bool:
 
 def _unconstrained(evaluation: Evaluation, settings: RewardSettings) -> float:
     accuracy = evaluation.metrics["accuracy"]
-    if settings.kind is RewardKind.N2N:
+    if settings.kind is not RewardKind.RL_PRUNER:
         if not evaluation.teacher_accuracy > 0:
             raise UsageError(
-                f"The teacher's accuracy is {evaluation.teacher_accuracy}, and the n2n reward divides by it; "
+                f"The teacher's accuracy is {evaluation.teacher_accuracy}, and the {settings.kind} reward divides by it; "
                 "check the data's labels and normalisation."
             )
         saved = _saved(evaluation.metrics, RATIO_METRICS[settings.quantity])
-        return n2n_reward(accuracy, teacher_accuracy=evaluation.teacher_accuracy, compression=saved)
+        formula = n2n_reward if settings.kind is RewardKind.N2N else naive_reward
+        return formula(accuracy, teacher_accuracy=evaluation.teacher_accuracy, compression=saved)
     return rl_pruner_reward(
         accuracy,
         macs_saved=_saved(evaluation.metrics, "macs_ratio") if settings.alpha else 0.0,

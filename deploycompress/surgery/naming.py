@@ -16,7 +16,7 @@ def layer_of(wiring: Wiring, nodes: Iterable[int]) -> str:
 
     Names a framework gave (`layer1.0.conv1.weight`) come before those an exporter made up (`/layer1/MatMul_output_0`).
     """
-    names = [name for index in sorted(nodes) for name in _parameters(wiring, index)]
+    names = [name for index in sorted(nodes) for name in weights_read(wiring, index)]
     own = [name for name in names if not name.startswith("/") and "::" not in name]
     return _without_ending((own or names or [""])[0])
 
@@ -37,7 +37,7 @@ def layer_upstream(wiring: Wiring, tensor: str) -> str:
     return waiting[-1]
 
 
-def _parameters(wiring: Wiring, index: int) -> list[str]:
+def weights_read(wiring: Wiring, index: int) -> list[str]:
     """List the weights a data node reads, those that reach it turned or cast included."""
     if not any(wiring.is_data(name) for name in wiring.reads[index]):
         return []

@@ -41,7 +41,7 @@ class Lesson:
         self._normalization = task.normalization
         self._settings = settings
         self._compute = compute
-        self._optimizer = _optimizer(student, settings)
+        self._optimizer = make_optimizer(student, settings)
         self._batches = training_batches(
             task.training,
             batch_size=settings.batch_size,
@@ -76,7 +76,8 @@ class Lesson:
         self._optimizer.zero_grad(set_to_none=True)
 
 
-def _optimizer(student: nn.Module, settings: DistilSettings) -> torch.optim.SGD:
+def make_optimizer(student: nn.Module, settings: DistilSettings) -> torch.optim.SGD:
+    """Make stochastic gradient descent for a student; biases and norms do not decay."""
     trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},

@@ -1,4 +1,4 @@
-"""The probe finds the staircase's edge, and says which limit is out of reach and by how much."""
+"""The probe tries small students, and says which limit is out of reach and by how much."""
 
 from __future__ import annotations
 
@@ -6,50 +6,79 @@ import pytest
 
 from deploycompress.constraint import parse_constraint
 from deploycompress.errors import ConstraintError
-from deploycompress.plan import Plan
-from deploycompress.search.feasible import needed_sparsity, uniform_plan
-from deploycompress.search.space import Dimension, Space
-
-SPACE = Space((Dimension("a", 8, tuple(range(1, 9))), Dimension("b", 4, (2, 4)), Dimension("c", 4, (4,))))
-SCORES = {"a": tuple(float(i) for i in range(8)), "b": (3.0, 2.0, 1.0, 0.0), "c": (1.0,) * 4}
+from deploycompress.evaluation import Evaluation
+from deploycompress.search.feasible import check_limits, small_candidates
+from deploycompress.search.space import Candidate, Kernel, Space
+from tests.search.toy import IMPORTANCE, TEACHER_ACCURACY, Toy, latency_of, make_space
 
 
-def kept_share(plan: Plan) -> dict[str, float]:
-    widths = {"a": 8, "b": 4, "c": 4, **plan.widths()}
-    return {"params_ratio": sum(widths.values()) / 16}
+def test_nothing_must_go_where_the_teacher_is_good_enough() -> None:
+    toy = Toy()
+    assert not check_limits(toy.space, [parse_constraint("latency_ratio <= 1")], toy.measure)
+    assert toy.measured == [Candidate()]
 
 
-def test_uniform_plan_keeps_the_best_channels_and_spares_what_has_no_choice() -> None:
-    plan = uniform_plan(SPACE, SCORES, 0.5)
-    assert plan.keep == {"a": (4, 5, 6, 7), "b": (0, 1)}
-    assert uniform_plan(SPACE, SCORES, 0.0).is_empty
-    assert uniform_plan(SPACE, SCORES, 1.0).widths() == {"a": 1, "b": 2}
+def test_rows_on_the_accuracy_decide_nothing_yet() -> None:
+    toy = Toy()
+    rows = [parse_constraint("accuracy >= 0.99"), parse_constraint("latency_ratio <= 1")]
+    assert not check_limits(toy.space, rows, toy.measure)
 
 
-def test_needed_sparsity_is_enough_and_hardly_more() -> None:
-    rows = [parse_constraint("params_ratio <= 0.75")]
-    sparsity = needed_sparsity(SPACE, SCORES, rows, kept_share)
-    assert kept_share(uniform_plan(SPACE, SCORES, sparsity))["params_ratio"] <= 0.75
-    assert kept_share(uniform_plan(SPACE, SCORES, sparsity - 1 / 32))["params_ratio"] > 0.75
+def test_widths_are_tried_before_blocks() -> None:
+    toy = Toy()
+    assert check_limits(toy.space, [parse_constraint("latency_ratio <= 0.45")], toy.measure)
+    assert all(not candidate.remove for candidate in toy.measured)
+    assert latency_of(toy.measured[-1]) <= 0.45
 
 
-def test_nothing_is_needed_where_the_teacher_is_good_enough() -> None:
-    assert needed_sparsity(SPACE, SCORES, [parse_constraint("params_ratio <= 1")], kept_share) == 0.0
+def test_blocks_that_cannot_all_go_are_left_out_one_by_one() -> None:
+    toy = Toy()  # refuses to lose all six
+    one_left = make_space().candidate(remove=["b1", "b2", "b3", "b4", "b5"], widths={"g0": 16})
+    limit = latency_of(one_left) + 1e-6
+    assert check_limits(toy.space, [parse_constraint(f"latency_ratio <= {limit}")], toy.measure)
+    assert len(toy.measured[-1].remove) == len(IMPORTANCE) - 1
 
 
-def test_accuracy_rows_decide_nothing_yet() -> None:
-    assert needed_sparsity(SPACE, SCORES, [parse_constraint("accuracy >= 0.9")], kept_share) == 0.0
+def test_an_unreachable_row_is_named_with_how_close_the_best_came() -> None:
+    rows = [parse_constraint("params <= 900"), parse_constraint("latency_ratio <= 0.15")]
+    with pytest.raises(ConstraintError, match=r"'latency_ratio <= 0.15'.*has 0\.2055, the limit is 0\.15") as caught:
+        check_limits(make_space(), rows, Toy().measure)
+    assert "params" not in str(caught.value)
 
 
-def test_unreachable_row_is_named_with_the_smallest_students_value() -> None:
-    rows = [parse_constraint("params_ratio <= 0.9"), parse_constraint("params_ratio <= 0.1")]
-    with pytest.raises(ConstraintError, match=r"'params_ratio <= 0.1'.*0\.4375.*0\.1"):
-        needed_sparsity(SPACE, SCORES, rows, kept_share)
+def test_rows_that_are_in_reach_only_one_by_one_are_said_to_be() -> None:
+    space = make_space(2)
+
+    def opposed(candidate: Candidate) -> Evaluation:
+        share = len(candidate.remove) / 2
+        return Evaluation(metrics={"latency_ms": 2 - share, "macs": 1 + share}, teacher_accuracy=TEACHER_ACCURACY)
+
+    rows = [parse_constraint("latency_ms <= 1.1"), parse_constraint("macs <= 1.2")]
+    with pytest.raises(ConstraintError, match=r"together with the others: .* the limit is 1\."):
+        check_limits(space, rows, opposed)
 
 
-def test_only_the_limits_as_asked_for_can_be_out_of_reach() -> None:
-    asked = parse_constraint("params_ratio <= 0.44")  # the smallest student has 0.4375
-    strict = asked.tightened(0.03)
-    assert needed_sparsity(SPACE, SCORES, [strict], kept_share, limits=[asked]) == 1.0
-    with pytest.raises(ConstraintError, match=r"limit is 0\.4268"):
-        needed_sparsity(SPACE, SCORES, [strict], kept_share)
+def test_where_no_student_works_that_is_said() -> None:
+    def failing(candidate: Candidate) -> Evaluation:
+        return Evaluation(metrics={}, teacher_accuracy=TEACHER_ACCURACY, failure="the session does not load")
+
+    with pytest.raises(ConstraintError, match=r"'latency_ratio <= 0\.5' cannot be checked"):
+        check_limits(make_space(), [parse_constraint("latency_ratio <= 0.5")], failing)
+
+
+def test_small_candidates_are_few_different_and_reach_every_part() -> None:
+    whole = make_space()
+    space = Space(
+        layers=whole.layers,
+        removals=whole.removals,
+        dimensions=whole.dimensions,
+        kernels=(Kernel(layer="stem", index=0, sizes=(1, 3)),),
+    )
+    candidates = small_candidates(space)
+    assert len(set(candidates)) == len(candidates) <= 20
+    assert candidates[:2] == (
+        space.candidate(widths={f"g{block}": 16 for block in range(6)}),
+        space.candidate(kernels={"stem": 1}),
+    )
+    assert any(len(one.remove) == 6 and one.kernels for one in candidates)
+    assert small_candidates(Space()) == ()

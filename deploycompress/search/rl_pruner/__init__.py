@@ -2,6 +2,8 @@
 
 from deploycompress.search.rl_pruner.engine import ask, init, tell
 from deploycompress.search.rl_pruner.settings import RlPrunerSettings, merge_steps, scale_to
-from deploycompress.search.rl_pruner.state import State
+from deploycompress.search.rl_pruner.state import State, restore
 
-__all__ = ["RlPrunerSettings", "State", "ask", "init", "merge_steps", "scale_to", "tell"]
+Settings = RlPrunerSettings
+
+__all__ = ["RlPrunerSettings", "Settings", "State", "ask", "init", "merge_steps", "restore", "scale_to", "tell"]

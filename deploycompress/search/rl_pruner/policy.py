@@ -54,3 +54,8 @@ def updated_policy(policy: Distribution, action: Distribution, *, step_size: flo
 
 def _normalised(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Distribution:
     return tuple(float(value) for value in values / values.sum())
+
+
+def entropy_of(policy: Distribution) -> float:
+    """Compute the entropy in nats, not normalised: ln D for D entries that share alike."""
+    return -sum(share * math.log(share) for share in policy if share > 0)

@@ -11,10 +11,11 @@ from deploycompress.search.rl_pruner.policy import Distribution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experience:
-    """An action and its Q-value."""
+    """An action, its Q-value, and the real-valued widths it led to."""
 
     action: Distribution
     value: float
+    widths: tuple[float, ...]
 
 
 Buffer = tuple[Experience, ...]
@@ -43,4 +44,9 @@ def select_action(buffer: Buffer, *, epsilon: float, rng: np.random.Generator) -
     """
     if rng.random() < epsilon:
         return buffer[int(rng.integers(len(buffer)))].action
-    return max(buffer, key=lambda experience: experience.value).action  # RL-Pruner, eq. 18
+    return best_of(buffer).action
+
+
+def best_of(buffer: Buffer) -> Experience:
+    """Give the experience with the highest Q-value, of equals the one stored first; the buffer is not empty."""
+    return max(buffer, key=lambda experience: experience.value)  # RL-Pruner, eq. 18

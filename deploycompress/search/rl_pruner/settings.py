@@ -18,7 +18,7 @@ class RlPrunerSettings:
 
     Attributes:
         steps: pruning steps, each a round of sampling and one cut; 75 in the paper's analysis.
-        step_sparsity: share of all free channels removed per step.
+        step_sparsity: share of all channels removed per step where the table of savings foresees no limit.
         stages: sampling stages per step; the policy is updated after each.
         samples: actions sampled per state, N_S.
         sample_steps: depth of the sampled trajectories, T; a stage costs N_S + ... + N_S^T evaluations.
@@ -31,6 +31,11 @@ class RlPrunerSettings:
         exploration_share: share of the steps after which it is zero.
         buffer_size: actions the replay buffer holds; the paper does not say, this is its N_S.
         stop_when_met: end as soon as a distilled student meets all constraints instead of taking every step.
+        removes_blocks: whether a layer whose sparsity reaches one takes its removable block with it.
+        noise_decay: how the variance falls from stage to stage of a step; constant in the paper.
+        cuts_best: cut by the best action of the step instead of by the policy.
+        fills_limit: give back what the last step's rounding left of a limit that the table foresees.
+        adapts: lay the search out anew where there are fewer evaluations than it would take (see `planning`).
     """
 
     steps: int = 75
@@ -47,6 +52,11 @@ class RlPrunerSettings:
     exploration_share: float = 0.1
     buffer_size: int = 10
     stop_when_met: bool = False
+    removes_blocks: bool = True
+    noise_decay: Decay = Decay.CONSTANT
+    cuts_best: bool = False
+    fills_limit: bool = False
+    adapts: bool = True
 
     def __post_init__(self) -> None:
         for name in ("steps", "stages", "samples", "sample_steps", "buffer_size"):

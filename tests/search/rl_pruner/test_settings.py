@@ -11,14 +11,24 @@ from hypothesis import strategies as st
 from deploycompress.errors import UsageError
 from deploycompress.search.rl_pruner.settings import RlPrunerSettings, merge_steps, scale_to
 from deploycompress.search.schedules import Decay
-from tests.search.toy import make_space
+from deploycompress.search.space import Dimension, Space, allowed_widths
 
 
 def test_the_defaults_are_the_papers() -> None:
     chosen = RlPrunerSettings()
     assert (chosen.noise_variance, chosen.step_size, chosen.discount, chosen.clip_ratio) == (0.04, 0.1, 0.9, 0.2)
     assert (chosen.sample_steps, chosen.samples, chosen.stages) == (1, 10, 10)
+    assert (chosen.noise_decay, chosen.cuts_best) == (Decay.CONSTANT, False)
     assert (chosen.exploration, chosen.exploration_decay, chosen.exploration_share) == (0.4, Decay.COSINE, 0.1)
+
+
+def make_space(widths: list[int], quantum: int) -> Space:
+    return Space(
+        dimensions=tuple(
+            Dimension(group=f"g{number}", width=width, widths=allowed_widths(width, quantum))
+            for number, width in enumerate(widths)
+        )
+    )
 
 
 @pytest.mark.parametrize(

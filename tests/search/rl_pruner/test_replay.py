@@ -13,7 +13,7 @@ from deploycompress.search.rl_pruner.replay import Buffer, Experience, remember,
 def filled(values: list[float], size: int) -> Buffer:
     buffer: Buffer = ()
     for number, value in enumerate(values):
-        buffer = remember(buffer, Experience(action=(float(number),), value=value), size)
+        buffer = remember(buffer, Experience(action=(float(number),), value=value, widths=(1.0,)), size)
     return buffer
 
 

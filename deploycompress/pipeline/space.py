@@ -1,0 +1,180 @@
+"""What there is to decide about a teacher, and the table of what each single decision saves, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from deploycompress.channels.records import Channels, Role
+from deploycompress.evaluation import Evaluation
+from deploycompress.graph import Graph, Node
+from deploycompress.search.space import Candidate, Dimension, Kernel, Layer, Metrics, Removal, Space, allowed_widths
+from deploycompress.surgery.blocks import Block
+from deploycompress.surgery.kernels import kernel_choices
+from deploycompress.surgery.naming import layer_of, weights_read
+from deploycompress.surgery.wiring import Wiring, wire
+
+OFFERED = ("residual", "gate", "branch", "layer")
+"""Kinds of blocks that save time; a norm or an activation alone costs a device next to nothing."""
+
+MEASURED_WIDTHS = 4
+"""Widths of a group that are measured; what others save is read off the line between their neighbours."""
+
+Measure = Callable[[Candidate], Evaluation]
+
+
+def build_space(
+    graph: Graph, channels: Channels, offered: Sequence[Block], *, quantum: int, has_kernels: bool = False
+) -> Space:
+    """List what may go, without the table.
+
+    Args:
+        graph: the teacher.
+        channels: its channels.
+        offered: its blocks; of those inside a residual branch only gates are decided about, for the branch can go
+            as a whole.
+        quantum: channels the device computes at once.
+        has_kernels: whether the extents of kernels are decided about, too.
+    """
+    wiring = wire(graph)
+    weighted = [index for index in range(len(graph.nodes)) if wiring.is_weighted(index)]
+    number = {graph.nodes[index].name: layer for layer, index in enumerate(weighted)}
+    skips = [[number[name] for name in block.nodes if name in number] for block in offered if block.kind == "residual"]
+    layers = tuple(_layer(wiring, index, _innermost(skips, layer)) for layer, index in enumerate(weighted))
+    makers = {name: layer for layer, index in enumerate(weighted) for name in weights_read(wiring, index)}
+    named = {layer.name: index for index, layer in enumerate(layers)}
+    return Space(
+        layers=layers,
+        removals=tuple(_removals(offered, number)),
+        dimensions=tuple(_dimensions(channels, makers, quantum)),
+        kernels=tuple(
+            Kernel(layer=choice.layer, index=named[choice.layer], sizes=(*reversed(choice.sizes), max(choice.kernel)))
+            for choice in kernel_choices(graph)
+            if has_kernels and choice.layer in named
+        ),
+    )
+
+
+def with_savings(space: Space, measure: Measure, on_measurement: Callable[[], None] = lambda: None) -> Space:
+    """Measure what every single decision saves; one that cannot be carried out alone is taken out of the space.
+
+    Args:
+        space: without a table.
+        measure: slims and measures, without accuracy; equal structures cost it nothing.
+        on_measurement: told after each.
+    """
+    teacher = measure(Candidate()).metrics
+
+    def saving(candidate: Candidate) -> Metrics | None:
+        evaluation = measure(candidate)
+        on_measurement()
+        if evaluation.is_degenerate:
+            return None
+        return {name: value - evaluation.metrics.get(name, value) for name, value in teacher.items()}
+
+    removals = [(one, saving(space.candidate(remove=[one.block]))) for one in space.removals]
+    return replace(
+        space,
+        teacher=dict(teacher),
+        removals=tuple(replace(one, savings=saved) for one, saved in removals if saved is not None),
+        dimensions=tuple(_with_savings(space, dimension, saving) for dimension in space.dimensions),
+        kernels=tuple(one for kernel in space.kernels if (one := _with_kernel_savings(space, kernel, saving))),
+    )
+
+
+def measurements_needed(space: Space) -> int:
+    """Foresee how many times `with_savings` measures."""
+    widths = sum(len(_measured_widths(dimension)) for dimension in space.free)
+    return len(space.removals) + widths + sum(len(kernel.sizes) for kernel in space.kernels)
+
+
+def _layer(wiring: Wiring, index: int, skip: tuple[int, int]) -> Layer:
+    node = wiring.graph.nodes[index]
+    name, (start, end) = layer_of(wiring, [index]) or node.name, skip
+    shape = wiring.graph.shapes.get(node.outputs[0], ())
+    if node.op not in ("Conv", "ConvTranspose"):
+        outputs = shape[-1] if shape else 1
+        kind = "linear" if node.op in ("Gemm", "MatMul") else "other"
+        return Layer(name=name, kind=kind, outputs=max(outputs, 1), skip_start=start, skip_end=end)
+    kernel = wiring.graph.weights[node.inputs[1]].shape[2:] if node.inputs[1] in wiring.graph.weights else (1,)
+    outputs = shape[1] if len(shape) > 1 else 1
+    return Layer(
+        name=name,
+        kind="depthwise" if _attribute(node, "group") == outputs > 1 else "conv",
+        kernel=max(kernel, default=1),
+        stride=_attribute(node, "strides"),
+        padding=_attribute(node, "pads", default=0),
+        outputs=max(outputs, 1),
+        skip_start=start,
+        skip_end=end,
+    )
+
+
+def _attribute(node: Node, name: str, default: int = 1) -> int:
+    found = node.attributes.get(name, default)
+    return int(np.max(found, initial=default) if isinstance(found, Sequence | np.ndarray) else found)
+
+
+def _innermost(skips: Sequence[Sequence[int]], layer: int) -> tuple[int, int]:
+    """Give how far a layer is from the start and the end of the shortest skip connection around it."""
+    around = min((skip for skip in skips if layer in skip), key=len, default=None)
+    return (around.index(layer) + 1, len(around) - around.index(layer)) if around else (0, 0)
+
+
+def _removals(offered: Sequence[Block], number: Mapping[str, int]) -> Iterator[Removal]:
+    whole = [frozenset(block.nodes) for block in offered if block.kind in ("residual", "branch")]
+    for block in offered:
+        layers = tuple(sorted(number[name] for name in block.nodes if name in number))
+        is_inside = block.kind == "layer" and any(set(block.nodes) < nodes for nodes in whole)
+        if block.kind in OFFERED and layers and not is_inside:
+            yield Removal(block=block.name, layers=layers)
+
+
+def _dimensions(channels: Channels, makers: Mapping[str, int], quantum: int) -> Iterator[Dimension]:
+    made_by: dict[int, set[int]] = {}
+    for tie in channels.ties:
+        if tie.role is Role.MAKES and tie.tensor in makers:
+            for group in np.unique(channels.group_of[tie.channels]):
+                made_by.setdefault(int(group), set()).add(makers[tie.tensor])
+    for index, group in enumerate(channels.groups):
+        if not group.frozen:
+            widths, layers = allowed_widths(group.width, quantum), tuple(sorted(made_by.get(index, ())))
+            yield Dimension(group=group.name, width=group.width, widths=widths, layers=layers)
+
+
+def _with_savings(space: Space, dimension: Dimension, saving: Callable[[Candidate], Metrics | None]) -> Dimension:
+    if not dimension.is_free:
+        return dimension
+    known = {
+        width: saved
+        for width in _measured_widths(dimension)
+        if (saved := saving(space.candidate(widths={dimension.group: width}))) is not None
+    }
+    if not known:
+        return replace(dimension, widths=(dimension.width,))
+    at = sorted(known)
+    names = known[at[0]]
+    return replace(
+        dimension,
+        savings=tuple(
+            {
+                name: float(np.interp(width, [*at, dimension.width], [*(known[x][name] for x in at), 0.0]))
+                for name in names
+            }
+            for width in dimension.widths
+        ),
+    )
+
+
+def _with_kernel_savings(space: Space, kernel: Kernel, saving: Callable[[Candidate], Metrics | None]) -> Kernel | None:
+    found = [saving(space.candidate(kernels={kernel.layer: size})) for size in kernel.sizes]
+    savings = tuple(saved for saved in found if saved is not None)
+    return replace(kernel, savings=savings) if len(savings) == len(kernel.sizes) else None
+
+
+def _measured_widths(dimension: Dimension) -> tuple[int, ...]:
+    smaller = dimension.widths[:-1]
+    picked = np.unique(np.linspace(0, len(smaller) - 1, min(MEASURED_WIDTHS, len(smaller))).round().astype(int))
+    return tuple(smaller[index] for index in picked)

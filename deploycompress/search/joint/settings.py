@@ -1,0 +1,62 @@
+"""What may be set about the joint engine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from deploycompress.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the joint engine searches.
+
+    Attributes:
+        survey_share: share of the evaluations spent before anything is believed, on candidates that try everything
+            about equally often.
+        sensitivity_weight: how much the measured sensitivities count in the policy; 0 leaves it to the gradients.
+        boldness: spread of the sensitivities that a rollout believes in, in standard errors, after the survey.
+        last_boldness: the same at the end of the search.
+        temperature: of the policy's choices; towards 0 the best step is always taken.
+        rollouts: students for one policy update, m.
+        learning_rate: Adam's; the paper's for removal.
+        epochs: gradient steps for one update.
+        clip: how far the ratio of an action's probabilities may go from 1 before it teaches no more.
+        trust: most that an update may change the policy, in nats of divergence per decision.
+        baseline_decay: of the moving average of rewards.
+        exchanges: rounds of exchanges that bring a rollout to what the sensitivities it believes in call best.
+        local_share: share of the students after the survey that start from one of the best instead of the teacher.
+        elite: how many count as the best.
+        policies: a trained removal policy to start from, as `policy_file` writes it in a text; empty for a new one.
+    """
+
+    survey_share: float = 0.25
+    sensitivity_weight: float = 1.0
+    boldness: float = 1.0
+    last_boldness: float = 0.2
+    temperature: float = 0.25
+    rollouts: int = 5
+    learning_rate: float = 0.003
+    epochs: int = 8
+    clip: float = 0.3
+    trust: float = 0.05
+    baseline_decay: float = 0.8
+    exchanges: int = 3
+    local_share: float = 0.3
+    elite: int = 3
+    policies: str = ""
+
+    def __post_init__(self) -> None:
+        for name, low in (("rollouts", 1), ("epochs", 1), ("exchanges", 0), ("elite", 1)):
+            if getattr(self, name) < low:
+                raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be at least {low}.")
+        for name in ("survey_share", "baseline_decay", "local_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be in [0, 1].")
+        for name in ("sensitivity_weight", "boldness", "last_boldness", "trust"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be at least 0.")
+        for name in ("temperature", "learning_rate", "clip"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be above 0.")

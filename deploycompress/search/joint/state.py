@@ -1,0 +1,88 @@
+"""Where a joint search stands: nothing but plain data, and all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deploycompress.search import record
+from deploycompress.search.baselines.journal import Journal
+from deploycompress.search.engine import StopReason
+from deploycompress.search.joint.settings import Settings
+from deploycompress.search.reward import RewardSettings
+from deploycompress.search.space import Candidate
+
+ENGINE = "joint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One student asked about.
+
+    Attributes:
+        candidate: what the steps led to, after exchanges.
+        offset: what was added to the policy's logits, shape [P].
+        taken: choices in order.
+        behaviour: their log-probabilities.
+        reward: none before it is known.
+    """
+
+    candidate: Candidate
+    offset: tuple[float, ...] = ()
+    taken: tuple[int, ...] = ()
+    behaviour: tuple[float, ...] = ()
+    reward: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Everything.
+
+    Attributes:
+        settings: of the engine; its policy has become `weights`.
+        journal: the task, and what is known of the costs.
+        weights: the policy's tensors, as text.
+        moments: Adam's memory, as text; empty before the first update.
+        adam_steps: its number of steps.
+        baseline: moving average of the rewards; none before the first update.
+        updates: of the policy.
+        whole: the teacher's reward.
+        seen: what went in each student whose reward says something of it, shape [n, P].
+        rewards: of these.
+        rollouts: of the coming update; the last one is asked about.
+        elite: the best students, best first.
+        entropy: mean of the policy's choices in the last update, nats.
+        stop: why there is nothing to ask any more.
+    """
+
+    settings: Settings
+    journal: Journal
+    weights: str
+    moments: str = ""
+    adam_steps: int = 0
+    baseline: float | None = None
+    updates: int = 0
+    whole: float = 1.0
+    seen: tuple[tuple[float, ...], ...] = ()
+    rewards: tuple[float, ...] = ()
+    rollouts: tuple[Rollout, ...] = ()
+    elite: tuple[Rollout, ...] = ()
+    entropy: float | None = None
+    stop: StopReason | None = None
+
+    @property
+    def reward_settings(self) -> RewardSettings:
+        """The reward that students are compared by."""
+        return self.journal.reward_settings
+
+    def to_json(self) -> str:
+        """Write the state."""
+        return record.to_json(self, ENGINE)
+
+
+def restore(text: str) -> State:
+    """Read a state that `to_json` wrote.
+
+    Raises:
+        UsageError: the text is no such state, or of another version.
+    """
+    return record.from_json(State, text, ENGINE)

@@ -1,0 +1,1 @@
+"""Remembers on disk what a run has done: lines that only grow, and files that are replaced whole."""
