@@ -37,6 +37,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ray": ("execute/ray_cluster.py",),
     "click": ("cli",),
     "rich": ("cli", "report"),
+    "matplotlib": ("report",),
+    "safetensors": ("search",),
 }
 
 _LINE_OF = {name: line for line, names in enumerate(LAYERS) for name in names}

@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -15,6 +15,9 @@ from deploycompress.cli.help_text import EXIT_CODES, with_examples
 from deploycompress.cli.model_options import loading_options, model_argument, only_model
 from deploycompress.cli.preflight import check_request, default_out, describe_request
 from deploycompress.cli.types import ConstraintExpression, Duration
+
+if TYPE_CHECKING:
+    from deploycompress.pipeline.result import Result
 
 HELP = with_examples(
     "Shrink MODEL until it meets the profile's constraints; write model.onnx and result.json.",
@@ -55,17 +58,29 @@ ENVIRONMENT = (
     help="Replaces the profile's constraints, such as 'latency_ratio <= 0.5'; repeatable.",
     envvar="DEPLOYCOMPRESS_CONSTRAINT",
 )
-@click.option("--search", default="rl-pruner", metavar="NAME", help="Search engine.")
+@click.option(
+    "--search",
+    default="joint",
+    metavar="NAME",
+    help="Search engine: joint, n2n or rl-pruner learn; random, uniform, greedy and evolution are the baselines.",
+)
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start from the policy that another run wrote (policy.safetensors); for joint and n2n.",
+)
 @click.option(
     "--set",
     "settings",
     multiple=True,
     metavar="SECTION.NAME=VALUE",
     envvar="DEPLOYCOMPRESS_SET",
-    help="Change a setting of search, reward, training or loss, such as search.samples=5; repeatable.",
+    help="Change a setting of search, reward, space, ladder, course, training or loss, such as reward.kind=n2n; "
+    "repeatable.",
 )
 @click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
-@click.option("--evaluations", type=click.IntRange(min=2), metavar="N", help="Students the search may try.")
+@click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
 @loading_options
 @click.option(
@@ -101,9 +116,7 @@ def compress_command(**options: Unpack[CompressOptions]) -> int:
 
 def _compress(source: Path, options: CompressOptions, out: Path) -> int:
     from deploycompress.pipeline.run import compress  # brings torch along: not for --help
-    from deploycompress.pipeline.settings import read_settings
     from deploycompress.report.listener import open_progress
-    from deploycompress.report.summary import render_summary
 
     # Standard output belongs to the result alone, and libraries print to it.
     with redirect_stdout(sys.stderr), open_progress(sys.stderr, quiet=options["quiet"]) as progress:
@@ -115,7 +128,8 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
             normalize=options["normalize"],
             constraints=options["constraints"] or None,
             search=options["search"],
-            settings=read_settings(options["settings"]),
+            policy=options["policy"],
+            settings=options["settings"],
             budget=options["budget"],
             evaluations=options["evaluations"],
             epochs=options["epochs"],
@@ -128,9 +142,14 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
             seed=options["seed"],
             progress=progress,
         )
-    click.echo(
-        json.dumps(result.document, indent=2) if options["as_json"] else render_summary(result.document, result.out)
-    )
+    return print_result(result, as_json=options["as_json"])
+
+
+def print_result(result: Result, *, as_json: bool) -> int:
+    """Print a result on standard output, and give the exit code that says whether it met its constraints."""
+    from deploycompress.report.summary import render_summary
+
+    click.echo(json.dumps(result.document, indent=2) if as_json else render_summary(result.document, result.out))
     return 0 if result.met else 1
 
 

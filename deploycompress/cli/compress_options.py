@@ -16,6 +16,7 @@ class CompressOptions(TypedDict):
     normalize: str | None
     constraints: tuple[str, ...]
     search: str
+    policy: Path | None
     settings: tuple[str, ...]
     budget: float | None
     evaluations: int | None

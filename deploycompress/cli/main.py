@@ -18,6 +18,8 @@ from deploycompress.cli.group import DefaultCommandGroup
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
 from deploycompress.cli.inspect import inspect_command
 from deploycompress.cli.profiles import profiles_group
+from deploycompress.cli.report import report_command
+from deploycompress.cli.resume import resume_command
 
 HELP = with_examples(
     "Shrink a trained network until it meets a device's limits, and ship it as ONNX.",
@@ -27,6 +29,8 @@ HELP = with_examples(
     "    --data 'train-*.npz' --test-data test.npz weights.pt",
     "deploycompress inspect --profile x86 model.onnx",
     "deploycompress profiles list",
+    "deploycompress resume resnet18-x86",
+    "deploycompress report resnet18-x86",
     afterwards="compress is the command meant where none is named; its options: deploycompress compress --help",
 )
 
@@ -54,6 +58,8 @@ def program() -> None:
 program.add_command(compress_command)
 program.add_command(inspect_command)
 program.add_command(profiles_group)
+program.add_command(report_command)
+program.add_command(resume_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:

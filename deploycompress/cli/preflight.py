@@ -16,7 +16,7 @@ from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destin
 if TYPE_CHECKING:
     from deploycompress.cli.compress_options import CompressOptions
 
-COMMANDS = ("compress", "inspect", "profiles")
+COMMANDS = ("compress", "inspect", "profiles", "report", "resume")
 
 
 def default_out(source: Path, profile: str) -> Path:
@@ -43,6 +43,8 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
 
     if options["search"] not in ENGINES:
         raise UsageError(f"There is no search engine {options['search']!r}; known: {', '.join(ENGINES)}.")
+    if options["policy"] is not None and not options["policy"].is_file():
+        raise UsageError(f"There is no policy file {str(options['policy'])!r}; give one that a run wrote.")
     check_model(source)
     load_profile(options["profile"])
     _check_data("--data", options["data"])
@@ -60,11 +62,12 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
         "data": options["data"],
         "test_data": options["test_data"],
         "search": options["search"],
+        "policy": None if options["policy"] is None else str(options["policy"]),
         "budget_s": options["budget"],
         "evaluations": options["evaluations"],
         "epochs": options["epochs"],
         "seed": options["seed"],
-        "would_write": [str(out / name) for name in (MODEL_FILE, RESULT_FILE)],
+        "would_write": [str(out / name) for name in (MODEL_FILE, RESULT_FILE, "trace.jsonl")],
     }
 
 

@@ -7,6 +7,9 @@ weights go back to their places in it, so that every candidate of a search is ov
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploycompress.channels.records import Channels
-from deploycompress.errors import PlanError
+from deploycompress.errors import PlanError, UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
@@ -75,8 +78,9 @@ class _Student:
     plan: Plan
     graph: Graph
     digest: str
-    module: GraphModule | None = None
-    steps: int = -1  # distillation steps that the module has behind it; -1 before it was recalibrated
+    rungs: tuple[int, ...] = ()  # distillation steps it was asked to have behind it, ascending, without 0
+    module: GraphModule | None = None  # recalibrated
+    taught: tuple[int, ...] = ()  # the rungs that the module has behind it
 
 
 class LocalEnvironment:
@@ -143,6 +147,11 @@ class LocalEnvironment:
         """Number of different networks whose latency was measured."""
         return len(self._measured)
 
+    @property
+    def measuring_s(self) -> float:
+        """Mean seconds that measuring one network took."""
+        return self.seconds.get("measure", 0.0) / max(self.measurements, 1)
+
     def scores(self) -> Mapping[str, tuple[float, ...]]:
         """Score the current student's channels (RL-Pruner, eq. 24); -inf for those already cut."""
         return self._scores
@@ -175,13 +184,15 @@ class LocalEnvironment:
         """Add a student's accuracy after recalibration and some steps of distillation to its climb."""
         before = self._timer.seconds
         student = self._student(candidate)
-        key = f"accuracy:{student.digest}:{steps}"
+        # Each stretch has a learning rate cycle of its own, so what was trained before is part of what is known.
+        student.rungs = (*(rung for rung in student.rungs if rung < steps), *([steps] if steps else []))
+        key = f"accuracy:{student.digest}:{'-'.join(map(str, student.rungs)) or '0'}"
         if key not in self._memory:
-            self._memory[key] = {"accuracy": self._climbed(student, steps)}
+            self._memory[key] = {"accuracy": self._climbed(student)}
         self._sources[student.plan.to_json()] = self._current
-        seconds = {**evaluation.seconds, **self._spent(before)}
+        seconds = Counter(evaluation.seconds) + Counter(self._spent(before))
         climbed = evaluation.with_climb((*evaluation.climb, self._memory[key]["accuracy"]))
-        return replace(climbed, seconds=seconds)
+        return replace(climbed, seconds=dict(seconds))
 
     def advance(self, candidate: Candidate, *, distils: bool) -> Evaluation:
         """Cut the current student, distil it if asked for, and go on from there.
@@ -211,6 +222,35 @@ class LocalEnvironment:
     def was_distilled(self, plan: Plan) -> bool:
         """Say whether the student of a plan has been trained, so that its statistics are its own."""
         return plan.to_json() in self._distilled
+
+    def checkpoint(self) -> bytes:
+        """Write down the student that was advanced to: weights that differ from the teacher's, and channel scores."""
+        changed = {
+            f"weight:{name}": array
+            for name, array in self._current.weights.items()
+            if array is not self._teacher.weights[name]
+        }
+        stream = io.BytesIO()
+        np.savez(stream, scores=self._worth, **changed)  # type: ignore[arg-type]  # names are free
+        return stream.getvalue()
+
+    def restore(self, content: bytes) -> None:
+        """Go on from a student that `checkpoint` wrote.
+
+        Raises:
+            UsageError: the content is none, or of another teacher.
+        """
+        try:
+            with np.load(io.BytesIO(content)) as found:
+                weights = {name.removeprefix("weight:"): found[name] for name in found if name != "scores"}
+                worth = found["scores"]
+            fits = all(self._teacher.weights[name].shape == array.shape for name, array in weights.items())
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise UsageError(f"The kept student cannot be read ({error}); start the run anew.") from error
+        if not fits or worth.shape != self._worth.shape:
+            raise UsageError("The kept student is of another model; start the run anew.")
+        self._current, self._worth = self._teacher.with_weights(weights), worth
+        self._scores, self._last = self._by_group(), None
 
     def exact_accuracy(self, module: GraphModule) -> float:
         """Take a network's accuracy on the validation split in float32, as training and reports do."""
@@ -261,16 +301,14 @@ class LocalEnvironment:
             self._memory[key] = student_metrics(shipped, self.baseline, measurement, self._baseline_peak_bytes)
         return self._memory[key]
 
-    def _climbed(self, student: _Student, steps: int) -> float:
-        if student.module is None or student.steps > steps:
-            student.module, student.steps = to_torch(student.graph), -1
-        if student.steps < 0:
+    def _climbed(self, student: _Student) -> float:
+        if student.module is None or student.rungs[: len(student.taught)] != student.taught:
+            student.module, student.taught = to_torch(student.graph), ()
             self.recalibrate(student.module)
-            student.steps = 0
-        if steps > student.steps:
+        for rung in student.rungs[len(student.taught) :]:
             with self._timer.stage("climb"):
-                is_sound = self._course.teach(student.module, start=student.steps, stop=steps)
-            student.steps = steps
+                is_sound = self._course.teach(student.module, start=max(student.taught, default=0), stop=rung)
+            student.taught = (*student.taught, rung)
             if not is_sound:
                 return 0.0
         # Students are compared with each other only, so the machine's fastest arithmetic will do.

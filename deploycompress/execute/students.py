@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from deploycompress.channels.records import Channels, Numbers
+from deploycompress.channels.records import Channels, Numbers, Role
 from deploycompress.channels.trace import trace_channels
 from deploycompress.execute.choice import choose_channels
 from deploycompress.graph import Graph
@@ -35,10 +35,12 @@ class _Bare:
     Attributes:
         channels: of what is left.
         pairs: (channel of what is left, channel of the teacher) where they are one, shape [P, 2].
+        made: which of the teacher's channels some layer that is left makes, shape [count + 1].
     """
 
     channels: Channels
     pairs: Numbers
+    made: Mask
 
 
 class Students:
@@ -76,7 +78,7 @@ class Students:
         keep = {}
         for index, group in enumerate(bare.channels.groups):
             if not group.frozen:
-                kept = self._kept(bare.channels.members_of(index), bare.pairs, stays, worth)
+                kept = self._kept(bare.channels.members_of(index), bare, stays, worth)
                 if len(kept) < group.width:
                     keep[group.name] = kept
         return Plan(remove=candidate.remove, keep=keep, kernels=candidate.kernels)
@@ -106,23 +108,33 @@ class Students:
     def _trace(self, remove: tuple[str, ...], kernels: tuple[tuple[str, int], ...]) -> _Bare:
         if not remove and not kernels:
             numbers = np.arange(self._channels.count + 1)
-            return _Bare(channels=self._channels, pairs=np.stack([numbers, numbers], axis=1))
+            made = np.ones(self._channels.count + 1, dtype=np.bool_)
+            return _Bare(channels=self._channels, pairs=np.stack([numbers, numbers], axis=1), made=made)
         channels = trace_channels(self.bare(self._teacher, Plan(remove=remove, kernels=dict(kernels))))
-        return _Bare(channels=channels, pairs=_pairs(channels, self._channels))
+        made = np.zeros(self._channels.count + 1, dtype=np.bool_)
+        makers = {(tie.tensor, tie.axis) for tie in channels.ties if tie.role is Role.MAKES}
+        for tie in self._channels.ties:
+            if (tie.tensor, tie.axis) in makers:
+                made[tie.channels] = True
+        return _Bare(channels=channels, pairs=_pairs(channels, self._channels), made=made)
 
-    def _kept(self, members: Numbers, pairs: Numbers, stays: Mask, worth: Worth) -> tuple[int, ...]:
-        """Choose among a group's channels, each of which may be several of the teacher's that have become one."""
-        mine = pairs[np.isin(pairs[:, 0], members)]
+    def _kept(self, members: Numbers, bare: _Bare, stays: Mask, worth: Worth) -> tuple[int, ...]:
+        """Choose among a group's channels, each of which may be several of the teacher's that have become one.
+
+        How many stay is up to the groups that are still made: one whose layers have gone has no width of its own.
+        """
+        mine = bare.pairs[np.isin(bare.pairs[:, 0], members)]
         position = {int(number): index for index, number in enumerate(members)}
         rows = np.array([position[int(number)] for number in mine[:, 0]], dtype=np.int64)
         merged = np.bincount(rows, minlength=len(members))
         if not merged.all():
             return tuple(range(len(members)))  # some channel is nobody's: nothing says what it is worth
-        kept = mine[:, 1][stays[mine[:, 1]]]
         if merged.max() == 1:
             of = dict(zip(rows.tolist(), mine[:, 1].tolist(), strict=True))
             return tuple(index for index in range(len(members)) if stays[of[index]])
-        width = max(int(np.bincount(self._channels.group_of[kept]).max()), 1)
+        kept = np.unique(mine[:, 1][stays[mine[:, 1]]])
+        alive = kept[bare.made[kept]]
+        width = int(np.bincount(self._channels.group_of[alive if len(alive) else kept]).max(initial=1))
         total = np.zeros(len(members))
         np.add.at(total, rows, worth[mine[:, 1]])
         return choose_channels(total.tolist(), min(width, len(members)))

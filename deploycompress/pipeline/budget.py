@@ -5,29 +5,34 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from deploycompress.search.rl_pruner import RlPrunerSettings, merge_steps, scale_to
-from deploycompress.search.space import Space
+from deploycompress.errors import UsageError
 from deploycompress.train.distil_settings import DistilSettings
 
 DEFAULT_BUDGET_S = 900.0
+DEFAULT_EVALUATIONS = 100
 
 # Shares of the time that is left once the teacher is measured; the winner's training gets the rest.
-SEARCH_SHARE = 0.35
+SEARCH_SHARE = 0.4
 ADVANCE_SHARE = 0.3  # of the search: distillation between pruning steps
 ADVANCE_CHECKS = 2
+EVALUATIONS_PER_ADVANCE = 300
 RESERVE_SHARE = 0.04
 LEAST_RESERVE_S = 8.0
 MOST_RESERVE = 0.5
-STEP_S = 120.0  # a pruning step shorter than this learns little and distils less
-MOST_STEPS = 75  # RL-Pruner's own number
+MOST_EVALUATIONS = 1000
 ROOM_FOR_ERROR = 0.85  # evaluations later in a search are not always as cheap as the first
 
 
 class Stopwatch:
-    """Says how much of a budget is left, by a clock that never jumps."""
+    """Says how much of a budget is left, by a clock that never jumps.
 
-    def __init__(self, budget_s: float | None) -> None:
-        self._started = time.monotonic()
+    Args:
+        budget_s: none for no limit.
+        spent_s: of the budget, before this process began.
+    """
+
+    def __init__(self, budget_s: float | None, *, spent_s: float = 0.0) -> None:
+        self._started = time.monotonic() - spent_s
         self._kept_back_s = 0.0
         self.budget_s = budget_s
 
@@ -58,12 +63,12 @@ class SearchBudget:
     """What a search may cost.
 
     Attributes:
-        engine: the engine's settings, scaled.
-        advance: distillation after each pruning step.
+        evaluations: how many students are tried at most.
+        advance: distillation after each pruning step, for engines that take such steps.
         seconds: when the search stops whatever it has; none for no limit.
     """
 
-    engine: RlPrunerSettings
+    evaluations: int
     advance: DistilSettings
     seconds: float | None
 
@@ -71,43 +76,39 @@ class SearchBudget:
 def plan_search(
     left_s: float | None,
     *,
-    space: Space,
     evaluation_s: float,
-    sparsity: float,
     evaluations: int | None,
     epochs: int | None,
-    settings: RlPrunerSettings,
     training: DistilSettings,
 ) -> SearchBudget:
-    """Scale RL-Pruner so that search and the winner's training fit the time that is left.
+    """Share out the time that is left between the search and the winner's training.
 
     Args:
         left_s: seconds for both; none for no limit.
-        space: what may be cut.
-        evaluation_s: seconds that one evaluation took.
-        sparsity: share of channels the whole search is to remove.
-        evaluations: most evaluations; none for no limit.
+        evaluation_s: seconds that one evaluation takes on average.
+        evaluations: most evaluations; none for as many as the time allows.
         epochs: rounds of the winner's training; without a time limit, students in between get a share of that.
-        settings: the engine as it would run with all the time in the world.
         training: how students are distilled, apart from how long.
+
+    Raises:
+        UsageError: the time does not suffice for one evaluation.
     """
     if left_s is None:
-        steps = min(settings.steps, max(1, (evaluations or settings.evaluations) // 20))
-        engine = _scaled(settings, space, steps, sparsity, evaluations)
-        between = replace(training, epochs=ADVANCE_SHARE * (epochs or 1) / engine.steps, checks=ADVANCE_CHECKS)
-        return SearchBudget(engine=engine, advance=between, seconds=None)
+        most = evaluations or DEFAULT_EVALUATIONS
+        between = replace(training, epochs=ADVANCE_SHARE * (epochs or 1) / _advances(most), checks=ADVANCE_CHECKS)
+        return SearchBudget(evaluations=most, advance=between, seconds=None)
     seconds = SEARCH_SHARE * left_s
-    steps = max(1, min(settings.steps, round(seconds / STEP_S)))
-    affordable = int(ROOM_FOR_ERROR * (1 - ADVANCE_SHARE) * seconds / evaluation_s) + 1
-    most = min(affordable, evaluations) if evaluations else affordable
-    engine = _scaled(settings, space, steps, sparsity, max(most, 2))
-    between = replace(training, seconds=ADVANCE_SHARE * seconds / engine.steps, checks=ADVANCE_CHECKS)
-    return SearchBudget(engine=engine, advance=between, seconds=seconds)
+    affordable = int(ROOM_FOR_ERROR * seconds / evaluation_s)
+    if affordable < 1:
+        needed = evaluation_s / (SEARCH_SHARE * ROOM_FOR_ERROR)
+        raise UsageError(
+            f"The budget leaves {left_s:.0f} s for search and training, too little for one evaluation of "
+            f"{evaluation_s:.1f} s; give at least {needed:.0f} s more, or a quicker ladder (--set ladder.steps=0)."
+        )
+    most = min(affordable, evaluations or MOST_EVALUATIONS)
+    between = replace(training, seconds=ADVANCE_SHARE * seconds / _advances(most), checks=ADVANCE_CHECKS)
+    return SearchBudget(evaluations=most, advance=between, seconds=seconds)
 
 
-def _scaled(
-    settings: RlPrunerSettings, space: Space, steps: int, sparsity: float, evaluations: int | None
-) -> RlPrunerSettings:
-    whole = replace(settings, steps=steps, step_sparsity=min(max(sparsity / steps, 1e-3), 1.0))
-    merged = merge_steps(whole, space)
-    return merged if evaluations is None else scale_to(merged, evaluations)
+def _advances(evaluations: int) -> int:
+    return max(1, round(evaluations / EVALUATIONS_PER_ADVANCE))

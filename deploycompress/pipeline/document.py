@@ -15,9 +15,7 @@ from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
-from deploycompress.search.reward import RewardSettings
-from deploycompress.search.rl_pruner import RlPrunerSettings
-from deploycompress.train.distil_settings import DistilReport, DistilSettings
+from deploycompress.train.distil_settings import DistilReport
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -95,7 +93,7 @@ def build_document(job: Job, outcome: Outcome) -> Document:
         "search": _search(job, outcome),
         "training": _training(job, outcome),
         "data": _data(job, outcome),
-        "plan": {name: list(kept) for name, kept in sorted(outcome.found.plan.keep.items())},
+        "plan": json.loads(outcome.found.plan.to_json()),
         "frozen": {group.name: group.why for group in job.channels.groups if group.frozen},
         "artifacts": {
             MODEL_FILE: describe_artifact(
@@ -124,19 +122,27 @@ def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Documen
 
 def _search(job: Job, outcome: Outcome) -> Document:
     found = outcome.found
+    budget = found.budget
     return {
-        "engine": "rl-pruner",
+        "engine": job.engine,
         "winner": found.by,
         "reason": found.reason,
-        "evaluations": found.evaluations,
+        "evaluations": len(found.trace),
+        "evaluations_allowed": None if budget is None else budget.evaluations,
         "measurements": found.measurements,
         "seconds": found.seconds,
-        "evaluations_per_minute": 60 * found.evaluations / found.seconds,
+        "evaluations_per_minute": 60 * len(found.trace) / found.seconds if found.seconds else None,
         "seconds_by_stage": dict(outcome.seconds),
-        "scaled": {name: {"own": own, "scaled": scaled} for name, (own, scaled) in found.scaled.items()},
-        "probed_sparsity": found.sparsity,
+        "distillation_between_steps": None if budget is None else _plain(budget.advance),
         "noise_margin": NOISE_MARGIN,
         "channel_quantum": job.profile.channels.quantum,
+        "choices": {
+            "blocks": len(found.space.removals),
+            "groups": len(found.space.free),
+            "kernels": len(found.space.kernels),
+        },
+        "ladder": _plain(job.settings.ladder),
+        "course": _plain(job.settings.course),
         "settings": _plain(job.settings.search),
         "reward": _plain(job.settings.reward),
     }
@@ -155,9 +161,10 @@ def _training(job: Job, outcome: Outcome) -> Document:
     }
 
 
-def _plain(settings: RlPrunerSettings | RewardSettings | DistilSettings) -> Document:
+def _plain(settings: Any) -> Document:  # Any: a record of settings
     """Write settings as JSON has it, without what the run derives."""
-    record = {key: value for key, value in asdict(settings).items() if value is not None and key != "constraints"}
+    derived = ("constraints", "policies")
+    record = {key: value for key, value in asdict(settings).items() if value is not None and key not in derived}
     return dict(json.loads(json.dumps(record, default=str)))
 
 

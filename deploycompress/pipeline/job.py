@@ -7,29 +7,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from deploycompress.capturing.capture import Source, capture
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
 from deploycompress.constraint import Constraint, parse_constraint
-from deploycompress.errors import DataError, MissingShapeError, ModelError, UsageError
+from deploycompress.errors import MissingShapeError, UsageError
 from deploycompress.graph import Graph
 from deploycompress.pipeline.budget import DEFAULT_BUDGET_S, Stopwatch
-from deploycompress.pipeline.settings import Settings
+from deploycompress.pipeline.policies import with_policy
+from deploycompress.pipeline.settings import Settings, read_settings
+from deploycompress.pipeline.space import build_space
+from deploycompress.pipeline.task import DataSpec, read_data
 from deploycompress.profile import Profile, load_profile
 from deploycompress.report.progress import Progress, SilentProgress
-from deploycompress.search import ENGINES
-from deploycompress.search.space import Dimension, Space, allowed_widths
-from deploycompress.train.data import check_fits, load_data
+from deploycompress.search.space import Space
+from deploycompress.surgery.blocks import Block, blocks
+from deploycompress.train.data import load_data
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.distil_settings import TaskData
-from deploycompress.train.normalize import make_normalization
-from deploycompress.train.split import split_validation
-
-VALIDATION_IMAGES = 2500
-
-DataSpec = str | Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +39,8 @@ class Request:
         normalize: how pixels become inputs; none for the default of the kind of data.
         constraints: replace the profile's.
         search: name of the engine.
-        settings: of search, reward and training; none for the defaults.
+        policy: file with a policy to start from; none for an untrained one.
+        settings: assignments such as `reward.kind=n2n`.
         budget: seconds for the whole run; by default 15 minutes unless both `evaluations` and `epochs` are given.
         evaluations: most students the search may try.
         epochs: rounds of the winner's training, instead of what the budget allows.
@@ -63,7 +59,8 @@ class Request:
     normalize: str | None
     constraints: Sequence[str] | None
     search: str
-    settings: Settings | None
+    policy: str | os.PathLike[str] | None
+    settings: Sequence[str]
     budget: float | None
     evaluations: int | None
     epochs: int | None
@@ -82,12 +79,14 @@ class Job:
     Attributes:
         teacher: the captured graph.
         channels: its channels.
-        space: the widths its groups may take on the device.
+        offered: its blocks.
+        space: what may go on the device, without the table of savings.
+        engine: name of the search engine.
         task: training and validation data with their normalisation.
         test: held-out data, read by nobody before the student ships.
         profile: the device.
         constraints: what the student must meet.
-        settings: of search, reward and training, before they are scaled to the budget.
+        settings: of everything that may be set.
         epochs: rounds of the winner's training; none for as long as the budget lasts.
         evaluations: most students the search may try; none for as many as the budget allows.
         seed: of everything random.
@@ -97,7 +96,9 @@ class Job:
 
     teacher: Graph
     channels: Channels
+    offered: tuple[Block, ...]
     space: Space
+    engine: str
     task: TaskData
     test: Dataset | None
     profile: Profile
@@ -110,26 +111,31 @@ class Job:
     progress: Progress
 
 
-def prepare(request: Request) -> Job:
+def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     """Load everything a request names, cheapest first, so that mistakes show early.
+
+    Args:
+        request: what was asked.
+        spent_s: seconds of its budget that an interrupted run has used.
 
     Raises:
         DeployCompressError: something the caller can act on.
     """
-    if request.search not in ENGINES:
-        raise UsageError(f"There is no search engine {request.search!r}; known: {', '.join(ENGINES)}.")
-    if request.evaluations is not None and request.evaluations < 2:
-        raise UsageError(f"A search needs at least 2 evaluations, one sample and one cut; got {request.evaluations}.")
+    settings = with_policy(read_settings(request.settings, request.search), request.search, request.policy)
+    if request.evaluations is not None and request.evaluations < 1:
+        raise UsageError(f"A search needs at least 1 evaluation; got {request.evaluations}.")
     profile = request.profile if isinstance(request.profile, Profile) else load_profile(request.profile)
     rows = profile.constraints if request.constraints is None else tuple(map(parse_constraint, request.constraints))
     if all("accuracy" in row.metrics for row in rows):
         raise UsageError("No constraint limits what the network costs; give one, such as 'latency_ratio <= 0.5'.")
     progress = request.progress or SilentProgress()
     is_open_ended = request.evaluations is not None and request.epochs is not None
-    clock = Stopwatch(DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget)
+    budget_s = DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget
+    clock = Stopwatch(budget_s, spent_s=spent_s)
     with progress.stage("capture the model"):
         teacher, known = _capture(request, profile)
         channels = trace_channels(teacher)
+        offered = blocks(teacher, channels=channels)
     with progress.stage("read the data"):
         task, test = read_data(
             teacher, known or request.data, request.test_data, normalize=request.normalize, seed=request.seed
@@ -137,12 +143,16 @@ def prepare(request: Request) -> Job:
     return Job(
         teacher=teacher,
         channels=channels,
-        space=search_space(channels, profile.channels.quantum),
+        offered=offered,
+        space=build_space(
+            teacher, channels, offered, quantum=profile.channels.quantum, has_kernels=settings.space.kernels
+        ),
+        engine=request.search,
         task=task,
         test=test,
         profile=profile,
         constraints=rows,
-        settings=request.settings or Settings(),
+        settings=settings,
         epochs=request.epochs,
         evaluations=request.evaluations,
         seed=request.seed,
@@ -169,12 +179,3 @@ def _capture(request: Request, profile: Profile) -> tuple[Graph, Dataset | None]
             raise
         known = load_data(request.data)
         return read_model(input_shape=(1, *known.image_shape)), known
-
-
-def search_space(channels: Channels, quantum: int) -> Space:
-    """Offer each free group the widths that are multiples of the device's channel quantum."""
-    return Space(
-        tuple(
-            Dimension(group.name, group.width, allowed_widths(group.width, quantum)) for group in channels.free_groups
-        )
-    )

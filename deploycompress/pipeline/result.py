@@ -15,6 +15,8 @@ from deploycompress.errors import OutputError
 SCHEMA = 1
 MODEL_FILE = "model.onnx"
 RESULT_FILE = "result.json"
+POLICY_FILE = "policy.safetensors"
+STATE_FILE = "search.json"
 
 Document = Mapping[str, Any]  # Any: JSON
 
@@ -40,10 +42,19 @@ def check_destination(out: Path | None, *, force: bool) -> None:
     """Refuse a folder that cannot take a result, before any work is done.
 
     Raises:
-        OutputError: the folder holds a result and `force` is not set, or it is no folder.
+        OutputError: the folder holds a result or an unfinished search and `force` is not set, or it is no folder.
     """
     if out is None:
         return
+    _check_place(out, force=force)
+    if (out / STATE_FILE).exists() and not force:
+        raise OutputError(
+            f"{str(out)!r} holds an unfinished search; go on with it by 'deploycompress resume {out}', or give another "
+            "folder with --out, or --force to drop it."
+        )
+
+
+def _check_place(out: Path, *, force: bool) -> None:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{str(out)!r} is a file; give the name of a folder for the result.")
     blocked = [name for name in (MODEL_FILE, RESULT_FILE) if (out / name).is_dir()]
@@ -61,16 +72,19 @@ def check_destination(out: Path | None, *, force: bool) -> None:
         raise OutputError(f"The folder {str(parent)!r} may not be written to; give another with --out.")
 
 
-def write_result(out: Path, document: Document, model: bytes, *, force: bool) -> None:
-    """Write model and document; each appears whole, the document last.
+def write_result(out: Path, document: Document, model: bytes, policy: bytes | None, *, force: bool) -> None:
+    """Write model, policy if there is one, and document; each appears whole, the document last.
 
     Raises:
         OutputError: another result appeared meanwhile, or the folder cannot be written to.
     """
-    check_destination(out, force=force)
+    _check_place(out, force=force)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_whole(out, {MODEL_FILE: model, RESULT_FILE: (json.dumps(document, indent=2) + "\n").encode()})
+        policies = {} if policy is None else {POLICY_FILE: policy}
+        _write_whole(
+            out, {MODEL_FILE: model, **policies, RESULT_FILE: (json.dumps(document, indent=2) + "\n").encode()}
+        )
     except OSError as error:
         raise OutputError(f"The result could not be written to {str(out)!r}: {error.strerror}.") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deploycompress.capturing.capture import Source
@@ -11,11 +12,12 @@ from deploycompress.execute.local import LocalEnvironment, LocalSettings, studen
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
+from deploycompress.pipeline.checkpoint import Checkpoint, Resumed, read_resumed
 from deploycompress.pipeline.document import Document, Outcome, build_document
-from deploycompress.pipeline.job import DataSpec, Job, Request, prepare
+from deploycompress.pipeline.job import Job, Request, prepare
+from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
-from deploycompress.pipeline.settings import Settings
 from deploycompress.pipeline.ship import (
     LONGEST_MEASUREMENT_S,
     accuracy_in_runtime,
@@ -24,6 +26,7 @@ from deploycompress.pipeline.ship import (
     measure_shipped,
     verify,
 )
+from deploycompress.pipeline.task import DataSpec
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.profile import Profile
 from deploycompress.report.progress import Progress
@@ -38,8 +41,9 @@ def compress(
     test_data: DataSpec | None = None,
     normalize: str | None = None,
     constraints: Sequence[str] | None = None,
-    search: str = "rl-pruner",
-    settings: Settings | None = None,
+    search: str = "joint",
+    policy: str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
     budget: float | None = None,
     evaluations: int | None = None,
     epochs: int | None = None,
@@ -54,8 +58,9 @@ def compress(
 ) -> Result:
     """Shrink a trained network until it meets the constraints, and prove and measure what comes out.
 
-    The files model.onnx and result.json go to the folder `out`, where one is given, and replace a result that is
-    there only with `force`. All other parameters are those of `pipeline.job.Request`, which explains each.
+    The files model.onnx, result.json and trace.jsonl go to the folder `out`, where one is given, and replace a result
+    or an unfinished search that is there only with `force`. While the search runs the folder also holds what `resume`
+    needs. All other parameters are those of `pipeline.job.Request`, which explains each.
 
     Returns:
         The result; `met` says whether the shipped bytes meet every constraint.
@@ -67,35 +72,66 @@ def compress(
     check_destination(destination, force=force)
     request = Request(
         source=source, profile=profile, data=data, test_data=test_data, normalize=normalize, constraints=constraints,
-        search=search, settings=settings, budget=budget, evaluations=evaluations, epochs=epochs,
+        search=search, policy=policy, settings=tuple(settings), budget=budget, evaluations=evaluations, epochs=epochs,
         input_shape=input_shape, arch=arch, trust=trust, allow=tuple(allow), seed=seed, progress=progress,
     )  # fmt: skip
-    document, model = _run(prepare(request))
+    return carry_out(request, destination, Resumed(), force=force)
+
+
+def resume(folder: str | os.PathLike[str], *, trust: bool = False, progress: Progress | None = None) -> Result:
+    """Go on with a run that was interrupted during its search, or before.
+
+    The same plans follow as if it had not been interrupted; a budget in time goes on where it was.
+
+    Args:
+        folder: the output folder of the run.
+        trust: load code that the run names: an `arch`, data from a factory, a file that may run code, allowed classes.
+        progress: who is told of the stages.
+
+    Raises:
+        UsageError: the folder holds no interrupted run, or the run names code and `trust` is not set.
+        DeployCompressError: as `compress`.
+    """
+    destination = Path(folder)
+    request = replace(read_request(destination, trust=trust), progress=progress)
+    resumed = read_resumed(destination)
+    return carry_out(request, destination, resumed, force=True)
+
+
+def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, force: bool) -> Result:
+    """Run a request from its beginning, or from where its search stood."""
+    job = prepare(request, spent_s=resumed.spent_s)
+    checkpoint = Checkpoint(destination)
+    checkpoint.begin(describe_request(request), resumed)
+    document, model, policy = _run(job, checkpoint, resumed)
     if destination is not None:
-        write_result(destination, document, model, force=force)
+        write_result(destination, document, model, policy, force=force)
+        checkpoint.finish()
     met = all(row["ok"] for row in document["constraints"])
     return Result(met=met, document=document, model=model, out=destination)
 
 
-def _run(job: Job) -> tuple[Document, bytes]:
+def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, bytes, bytes | None]:
     timer = StageTimer()
     with Meter(job.profile) as meter:
         with job.progress.stage("judge the teacher"):
             reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
-            settings = LocalSettings(seed=job.seed, measures_rss=reads_rss)
-            environment = LocalEnvironment(job.teacher, job.channels, task=job.task, meter=meter, settings=settings)
+            settings = LocalSettings(seed=job.seed, measures_rss=reads_rss, course=job.settings.course)
+            environment = LocalEnvironment(
+                job.teacher, job.channels, job.offered, task=job.task, meter=meter, settings=settings
+            )
             baseline = environment.baseline
             teacher = measure_shipped(baseline.to_bytes(), baseline, meter)
         job.clock.keep_back(_final_seconds(job, teacher))
         _greet(job, environment.teacher_accuracy, teacher)
-        found = find_plan(job, environment)
+        found = find_plan(job, environment, checkpoint, resumed)
         job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
         module, training = train_winner(job, environment, found.plan)
         timer.add("train the winner", training.seconds)
         with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
             shipped = finish(module)
             model = shipped.to_bytes()
-            parity = verify(shipped, module, job.teacher, found.plan, channels=job.channels, seed=job.seed)
+            parity = verify(shipped, module, job.teacher, found.plan, seed=job.seed)
             measurement = measure_shipped(model, baseline, meter)
     with job.progress.stage("take the final accuracy"), timer.stage("final accuracy"):
         validated = accuracy_in_runtime(model, job.task.validation, job.task.normalization)
@@ -119,7 +155,7 @@ def _run(job: Job) -> tuple[Document, bytes]:
         training=training,
         seconds={**environment.seconds, **timer.seconds},
     )
-    return build_document(job, outcome), model
+    return build_document(job, outcome), model, found.policy
 
 
 def _greet(job: Job, accuracy: float, measurement: Measurement) -> None:

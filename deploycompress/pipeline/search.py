@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.errors import ModelError
-from deploycompress.evaluation import Evaluation
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import SearchBudget, Stopwatch, plan_search
+from deploycompress.pipeline.checkpoint import Checkpoint, Resumed, SearchTask
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
+from deploycompress.pipeline.space import measurements_needed, with_savings
 from deploycompress.plan import Plan
 from deploycompress.report.progress import Task
-from deploycompress.search.engine import Kind
-from deploycompress.search.feasible import needed_sparsity, uniform_plan
+from deploycompress.report.search_table import row_of
+from deploycompress.search import load_engine
+from deploycompress.search.engine import Engine, Kind
+from deploycompress.search.feasible import check_limits, small_candidates
+from deploycompress.search.fidelity import Ladder
 from deploycompress.search.loop import run
-from deploycompress.search.outcome import SearchOutcome, TraceEntry
-from deploycompress.search.reward import meets, reward
-from deploycompress.search.rl_pruner import RlPrunerSettings, State
-from deploycompress.search.rl_pruner import engine as rl_pruner
+from deploycompress.search.outcome import SearchOutcome, TraceEntry, best_of, is_feasible
+from deploycompress.search.reward import RewardSettings, meets
+from deploycompress.search.space import Candidate, Space
+from deploycompress.search.tightening import tightened
 
 NOISE_MARGIN = 0.03
 """How much stricter the search is on measured limits, so that what ships meets them in spite of noise."""
+
+MARGINS = (0.0, 0.05, 0.1, 0.2, 0.4)
+"""How much below the limits a first student is foreseen to be, tried one after the other until it meets them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,131 +44,172 @@ class Found:
 
     Attributes:
         plan: the winner.
-        by: whose plan it is: the engine's, or the uniform one taken when the engine found none that meets the limits.
+        by: whose plan it is: the engine's, or the first one that met the limits when the engine found none.
         reason: why the search ended, a sentence.
-        evaluations: students that were evaluated.
-        measurements: distinct students whose latency was measured.
-        seconds: wall time of the search.
-        sparsity: uniform share of channels whose removal meets the limits.
-        scaled: settings that differ from the engine's own, as (own, scaled).
+        trace: evaluations of the search.
+        measurements: different networks whose latency was measured.
+        seconds: wall time of the search, of this process.
+        budget: what it was allowed; none when it was not needed.
+        space: what there was to decide about.
+        rows: the constraints as the search saw them.
+        policy: content of a policy file; none for an engine without a policy.
     """
 
     plan: Plan
     by: str
     reason: str
-    evaluations: int
-    measurements: int
-    seconds: float
-    sparsity: float
-    scaled: Mapping[str, tuple[object, object]]
+    trace: tuple[TraceEntry, ...] = ()
+    measurements: int = 0
+    seconds: float = 0.0
+    budget: SearchBudget | None = None
+    space: Space
+    rows: tuple[Constraint, ...] = ()
+    policy: bytes | None = None
 
 
-def find_plan(job: Job, environment: LocalEnvironment) -> Found:
+def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, resumed: Resumed) -> Found:
     """Search for the plan with the best reward that meets every constraint.
 
     Raises:
         ConstraintError: even the smallest student breaks a constraint.
-        ModelError: no channel group can shrink.
+        ModelError: nothing can go.
         MeasureError: students cannot be measured.
+        UsageError: the budget does not suffice for one evaluation.
     """
     started = time.monotonic()
     # Accuracy comes after the search, with the winner's training: a row that reads it is judged on what ships.
     limits = [row for row in job.constraints if "accuracy" not in row.metrics]
     rows = tuple(_with_margin(row) for row in limits)
+    if meets(environment.measure(Candidate()).metrics, rows):
+        reason = "The teacher meets the constraints already; nothing was cut."
+        return Found(plan=Plan(), by="teacher", reason=reason, space=job.space, measurements=environment.measurements)
+    if job.space.is_empty:
+        raise ModelError(
+            "Nothing can go: no block may be removed, and no channel group is wider than the profile's channel quantum "
+            f"{job.profile.channels.quantum} and free; use a profile with a smaller quantum."
+        )
+    space = _measured_space(job, environment)
     with job.progress.stage("probe the limits"):
-        sparsity = _probe(job, environment, limits, rows)
-        if sparsity == 0.0:
-            return Found(
-                plan=Plan(),
-                by="teacher",
-                reason="The teacher meets the constraints already; nothing was cut.",
-                evaluations=0,
-                measurements=environment.measurements,
-                seconds=time.monotonic() - started,
-                sparsity=sparsity,
-                scaled={},
-            )
-        fallback = uniform_plan(job.space, environment.scores(), sparsity)
-        prove_surgery(job.teacher, fallback, channels=job.channels, seed=job.seed)
-        begun = time.monotonic()
-        uniform = environment.evaluate(fallback, lambda _: True)
-        evaluation_s = time.monotonic() - begun + environment.measuring_s
+        check_limits(space, limits, environment.measure)
+        first = _first_student(space, limits, rows, environment, job.seed)
+        prove_surgery(job.teacher, environment.plan(first), seed=job.seed)
+        evaluation_s = _evaluation_seconds(environment, first, job.settings.ladder)
     budget = plan_search(
         job.clock.left_s,
-        space=job.space,
         evaluation_s=evaluation_s,
-        sparsity=sparsity,
-        evaluations=job.evaluations,
+        evaluations=resumed.evaluations or job.evaluations,
         epochs=job.epochs,
         training=job.settings.training,
-        settings=job.settings.search,
     )
     environment.advance_settings = budget.advance
-    outcome = _run_engine(job, environment, budget, rows)
-    plan, by = _winner(job, environment, outcome, fallback, uniform)
+    outcome = _run_engine(job, environment, space, budget, rows, checkpoint, resumed)
+    has_won = outcome.is_feasible and outcome.best is not None
     return Found(
-        plan=plan,
-        by=by,
+        plan=outcome.best.plan if has_won and outcome.best else environment.plan(first),
+        by=job.engine if has_won else "the first student that met the limits",
         reason=outcome.reason.sentence,
-        evaluations=outcome.evaluations,
+        trace=outcome.trace,
         measurements=environment.measurements,
         seconds=time.monotonic() - started,
-        sparsity=sparsity,
-        scaled=_scaled(job.settings.search, budget),
+        budget=budget,
+        space=space,
+        rows=rows,
+        policy=policy_bytes(job.engine, outcome.state, _note(job, outcome)),
     )
 
 
-def _winner(
-    job: Job, environment: LocalEnvironment, outcome: SearchOutcome[State], fallback: Plan, uniform: Evaluation
-) -> tuple[Plan, str]:
-    """Choose between the engine's plan and the uniform one, where both were evaluated alike."""
-    if not outcome.is_feasible or outcome.plan is None or outcome.evaluation is None:
-        return fallback, "uniform"
-    if environment.was_distilled(outcome.plan):
-        return outcome.plan, "rl-pruner"
-    is_better = reward(outcome.evaluation, job.settings.reward) >= reward(uniform, job.settings.reward)
-    return (outcome.plan, "rl-pruner") if is_better else (fallback, "uniform")
+def _measured_space(job: Job, environment: LocalEnvironment) -> Space:
+    with job.progress.stage("measure what each choice saves", total=measurements_needed(job.space)) as task:
+        return with_savings(job.space, environment.measure, task.advance)
 
 
-def _probe(job: Job, environment: LocalEnvironment, limits: list[Constraint], rows: tuple[Constraint, ...]) -> float:
-    if not job.space.free and not meets(environment.cheap_metrics(Plan()), limits):
-        raise ModelError(
-            "No channel group can shrink: none is wider than the profile's channel quantum "
-            f"{job.profile.channels.quantum}, or all must stay; use a profile with a smaller quantum."
-        )
-    return needed_sparsity(job.space, environment.scores(), rows, environment.cheap_metrics, limits=limits)
+def _first_student(
+    space: Space, limits: list[Constraint], rows: tuple[Constraint, ...], environment: LocalEnvironment, seed: int
+) -> Candidate:
+    """Find some student that meets the limits and is not much smaller than it must be, if there is one."""
+    rng = np.random.default_rng(seed)
+    for margin in MARGINS:
+        stricter = [row.tightened(margin) for row in rows]
+        candidate = tightened(space, Candidate(), stricter, lambda some: some[int(rng.integers(len(some)))])
+        if meets(environment.measure(candidate).metrics, rows):
+            return candidate
+    return next(one for one in small_candidates(space) if meets(environment.measure(one).metrics, limits))
+
+
+def _evaluation_seconds(environment: LocalEnvironment, candidate: Candidate, ladder: Ladder) -> float:
+    """Take a student up the whole ladder, and foresee from that what a student costs on average."""
+    evaluation = environment.measure(candidate)
+    seconds = environment.measuring_s
+    for rung, steps in enumerate(ladder.steps):
+        begun = time.monotonic()
+        evaluation = environment.judge(candidate, evaluation, steps)
+        seconds += (time.monotonic() - begun) * ladder.share**rung
+    return seconds
 
 
 def _run_engine(
-    job: Job, environment: LocalEnvironment, budget: SearchBudget, rows: tuple[Constraint, ...]
-) -> SearchOutcome[State]:
+    job: Job,
+    environment: LocalEnvironment,
+    space: Space,
+    budget: SearchBudget,
+    rows: tuple[Constraint, ...],
+    checkpoint: Checkpoint,
+    resumed: Resumed,
+) -> SearchOutcome[Any]:
+    engine: Engine[Any] = load_engine(job.engine)
     settings = replace(job.settings.reward, constraints=rows)
-    state = rl_pruner.init(job.space, budget.engine, settings, job.seed, environment.scores())
+    if resumed.state:
+        state = engine.restore(resumed.state)
+        if resumed.student is not None:
+            environment.restore(resumed.student)
+    else:
+        state = engine.init(
+            space, settings, settings=job.settings.search, evaluations=budget.evaluations, seed=job.seed
+        )
+    checkpoint.describe(SearchTask(reward=settings, space=space))
     watch = Stopwatch(budget.seconds)
-    with job.progress.stage("search", total=budget.engine.evaluations) as task:
+    entries = list(resumed.trace)
+    with job.progress.stage("search", total=budget.evaluations) as task:
+        task.advance(len(entries))
+
+        def keep(entry: TraceEntry, after: Any) -> None:  # Any: the engine's own state
+            entries.append(entry)
+            has_advanced = entry.proposal.kind is Kind.ADVANCE
+            student = environment.checkpoint() if has_advanced else None
+            spent_s = job.clock.elapsed_s
+            checkpoint.keep(entry, after.to_json(), spent_s=spent_s, evaluations=budget.evaluations, student=student)
+            _tell(task, entries, settings, budget.evaluations, after.entropy)
+
         return run(
-            rl_pruner,
+            engine,
             state,
             environment,
+            ladder=job.settings.ladder,
             should_stop=lambda: budget.seconds is not None and watch.elapsed_s > budget.seconds,
-            on_evaluation=lambda entry, _: _tell(task, entry),
-            max_evaluations=job.evaluations,
+            on_evaluation=keep,
+            max_evaluations=budget.evaluations,
+            trace=resumed.trace,
         )
 
 
-def _tell(task: Task, entry: TraceEntry) -> None:
+def _tell(
+    task: Task, entries: list[TraceEntry], settings: RewardSettings, evaluations: int, entropy: float | None
+) -> None:
+    best = best_of(entries, settings)
+    shown = best if best is not None and is_feasible(best.evaluation, settings) else None
     task.advance()
-    accuracy, ratio = entry.evaluation.accuracy, entry.evaluation.metrics.get("latency_ratio")
-    done = "distilled" if entry.proposal.kind is Kind.ADVANCE else "sampled"
-    shown = "not taken" if accuracy is None else f"{accuracy:.1%}"
-    task.note(f"{done}: accuracy {shown}, latency ratio {'-' if ratio is None else f'{ratio:.3f}'}")
+    task.row(row_of(entries[-1], settings, index=len(entries), of=evaluations, best=shown, entropy=entropy))
 
 
 def _with_margin(row: Constraint) -> Constraint:
     return row if row.metrics <= ANALYTIC_METRICS else row.tightened(NOISE_MARGIN)
 
 
-def _scaled(own: RlPrunerSettings, budget: SearchBudget) -> dict[str, tuple[object, object]]:
-    before, after = asdict(own), asdict(budget.engine)
-    engine = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
-    return {**engine, "distil_s": (None, budget.advance.seconds), "distil_epochs": (None, budget.advance.epochs)}
+def _note(job: Job, outcome: SearchOutcome[Any]) -> Mapping[str, str]:
+    return {
+        "engine": job.engine,
+        "profile": job.profile.name,
+        "evaluations": str(len(outcome.trace)),
+        "layers": str(len(job.space.layers)),
+        "seed": str(job.seed),
+    }

@@ -9,10 +9,24 @@ from enum import Enum
 from typing import Any, get_type_hints
 
 from deploycompress.errors import UsageError
+from deploycompress.search import load_settings
+from deploycompress.search.fidelity import Ladder
 from deploycompress.search.reward import RewardSettings
-from deploycompress.search.rl_pruner import RlPrunerSettings
+from deploycompress.search.schedules import Annealing
 from deploycompress.train.distil_settings import DistilSettings
 from deploycompress.train.losses import LossSettings
+from deploycompress.train.short_course import CourseSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceSettings:
+    """What is decided about.
+
+    Attributes:
+        kernels: whether the extents of kernels may shrink, too; cropping a 3x3 kernel to its centre seldom pays.
+    """
+
+    kernels: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,62 +34,71 @@ class Settings:
     """How a run searches and trains, apart from what its budget decides.
 
     Attributes:
-        search: of RL-Pruner; the paper's, but it stops once the constraints are met.
-        reward: formula and annealing; its constraints are the run's.
-        training: of every distillation; how long is the budget's business.
+        search: of the engine.
+        reward: formula and annealing; its constraints are the run's. Engines stay near the limits by the table of
+            savings, so broken ones are not tolerated at all unless asked for.
+        space: what is decided about.
+        ladder: how dearly students are judged.
+        course: how they are taught on the ladder.
+        training: of every longer distillation; how long is the budget's business.
     """
 
-    search: RlPrunerSettings = field(default_factory=lambda: RlPrunerSettings(stop_when_met=True))
-    reward: RewardSettings = field(default_factory=RewardSettings)
+    search: Any  # Any: each engine has its own record
+    reward: RewardSettings = field(default_factory=lambda: RewardSettings(annealing=Annealing.HARD))
+    space: SpaceSettings = field(default_factory=SpaceSettings)
+    ladder: Ladder = field(default_factory=Ladder)
+    course: CourseSettings = field(default_factory=CourseSettings)
     training: DistilSettings = field(default_factory=DistilSettings)
 
 
-# Settings that a run derives from its constraints, its budget or its machine.
+# Settings that a run derives from its constraints, its budget, its machine or its policy file.
 _DERIVED = frozenset(
     {
-        "search.step_sparsity",
+        "search.policies",
         "reward.constraints",
+        "course.loss",
         *(f"training.{name}" for name in ("loss", "compute", "steps", "epochs", "seconds")),
     }
 )
 
 
-def read_settings(assignments: Sequence[str]) -> Settings:
-    """Apply assignments such as `search.samples=5`, `reward.kind=n2n`, `loss.temperature=2` to the defaults.
+def read_settings(assignments: Sequence[str], engine: str) -> Settings:
+    """Apply assignments such as `search.rollouts=5`, `reward.kind=n2n`, `loss.temperature=2` to the defaults.
+
+    Args:
+        assignments: in the order in which they count.
+        engine: whose settings the section `search` holds.
 
     Raises:
         UsageError: an assignment has another form, names no setting, or gives a value the setting cannot have.
     """
-    settings = Settings()
+    settings = Settings(search=load_settings(engine)())
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(
-                f"--set {assignment!r} has no value; expected SECTION.NAME=VALUE, such as search.samples=5."
+                f"--set {assignment!r} has no value; expected SECTION.NAME=VALUE, such as reward.kind=n2n."
             )
         settings = _assigned(settings, name.strip(), text.strip())
     return settings
 
 
 def _assigned(settings: Settings, name: str, text: str) -> Settings:
-    kinds = _known()
+    kinds = _known(settings)
     if name not in kinds:
         near = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds)}."
         raise UsageError(f"--set {name!r}: there is no such setting; {hint}")
     section, _, key = name.partition(".")
     change: dict[str, Any] = {key: _converted(name, text, kinds[name])}  # Any: each setting has its own type
-    if section == "search":
-        return replace(settings, search=replace(settings.search, **change))
-    if section == "reward":
-        return replace(settings, reward=replace(settings.reward, **change))
     if section == "loss":
-        change = {"loss": replace(settings.training.loss, **change)}
-    return replace(settings, training=replace(settings.training, **change))
+        section, change = "training", {"loss": replace(settings.training.loss, **change)}
+    whole: dict[str, Any] = {section: replace(getattr(settings, section), **change)}  # Any: likewise
+    return replace(settings, **whole)
 
 
-def _known() -> Mapping[str, type]:
-    sections = {"search": RlPrunerSettings, "reward": RewardSettings, "training": DistilSettings, "loss": LossSettings}
+def _known(settings: Settings) -> Mapping[str, type]:
+    sections = {entry.name: type(getattr(settings, entry.name)) for entry in fields(settings)} | {"loss": LossSettings}
     return {
         f"{section}.{entry.name}": get_type_hints(record)[entry.name]
         for section, record in sections.items()
@@ -84,7 +107,9 @@ def _known() -> Mapping[str, type]:
     }
 
 
-def _converted(name: str, text: str, kind: type) -> object:
+def _converted(name: str, text: str, kind: Any) -> object:  # Any: a type, or a generic alias
+    if kind == tuple[int, ...]:
+        return tuple(int(_number(name, part, int)) for part in text.split(","))
     if issubclass(kind, Enum):
         values = [str(member.value) for member in kind]
         if text not in values:
@@ -94,7 +119,11 @@ def _converted(name: str, text: str, kind: type) -> object:
         if text not in ("true", "false"):
             raise UsageError(f"--set {name}={text}: expected true or false.")
         return text == "true"
+    return _number(name, text, int if kind is int else float)
+
+
+def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
     try:
-        return int(text) if kind is int else float(text)
+        return kind(text)
     except ValueError as error:
         raise UsageError(f"--set {name}={text}: expected a number ({kind.__name__}).") from error

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx
 
-from deploycompress.channels.records import Channels
 from deploycompress.constraint import ANALYTIC_METRICS, COMPARABLE_METRICS, Constraint
 from deploycompress.errors import VerificationError
 from deploycompress.evaluation import Evidence
@@ -48,7 +47,7 @@ def finish(module: GraphModule) -> Graph:
     return fold_batch_norm(from_torch(module))
 
 
-def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, channels: Channels, seed: int) -> Parity:
+def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, seed: int) -> Parity:
     """Prove a graph before it ships.
 
     Raises:
@@ -62,16 +61,16 @@ def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, c
     inputs = random_inputs(shipped, seed=seed)
     trained = compare_outputs(run_graph(shipped, inputs), run_module(module, inputs))
     _require(trained, PARITY_TOLERANCE, "the trained network")
-    return Parity(oracle=prove_surgery(teacher, plan, channels=channels, seed=seed), torch_vs_ort=trained)
+    return Parity(oracle=prove_surgery(teacher, plan, seed=seed), torch_vs_ort=trained)
 
 
-def prove_surgery(teacher: Graph, plan: Plan, *, channels: Channels, seed: int) -> Difference:
+def prove_surgery(teacher: Graph, plan: Plan, *, seed: int) -> Difference:
     """Hold the slim graph against the masked teacher.
 
     Raises:
         VerificationError: they differ.
     """
-    difference = check_plan(teacher, plan, channels=channels, seed=seed)
+    difference = check_plan(teacher, plan, seed=seed)
     _require(difference, ORACLE_TOLERANCE, "the masked teacher")
     return difference
 

@@ -32,3 +32,12 @@ def load_engine(name: str) -> Engine[Any]:  # Any: each engine has its own state
     if name not in ENGINES:
         raise UsageError(f"There is no search engine {name!r}; known are {', '.join(ENGINES)}.")
     return cast(Engine[Any], import_module(ENGINES[name]))
+
+
+def load_settings(name: str) -> type[Any]:  # Any: likewise
+    """Import the record of an engine's settings.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    return cast(type[Any], load_engine(name).Settings)  # type: ignore[attr-defined]  # a protocol cannot hold a class

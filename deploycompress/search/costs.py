@@ -7,11 +7,11 @@ is learnt from every measurement. A forecast proposes; whether a limit is met is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from deploycompress.constraint import Constraint
-from deploycompress.search.reward import meets
+from deploycompress.search.reward import meets, total_excess
 from deploycompress.search.space import Candidate, Metrics, Space
 
 Correction = Mapping[str, float]
@@ -25,16 +25,28 @@ FACTOR_BOUNDS = (0.25, 4.0)
 
 def forecast(space: Space, candidate: Candidate, correction: Correction = NO_CORRECTION) -> dict[str, float]:
     """Foresee a candidate's metrics, those of `space.teacher`."""
-    saved = _saved(space, candidate)
-    return {name: value - correction.get(name, 1.0) * saved[name] for name, value in space.teacher.items()}
+    return _foreseen(space, candidate, correction, space.teacher.keys())
 
 
 def fits(
     space: Space, candidate: Candidate, rows: Sequence[Constraint], correction: Correction = NO_CORRECTION
 ) -> bool:
     """Foresee whether a candidate meets every row whose metrics are in the table; the others say nothing."""
-    foreseen = forecast(space, candidate, correction)
-    return meets(foreseen, [row for row in rows if row.metrics <= foreseen.keys()])
+    known = [row for row in rows if row.metrics <= space.teacher.keys()]
+    return meets(_foreseen(space, candidate, correction, read_by(known)), known)
+
+
+def excess(
+    space: Space, candidate: Candidate, rows: Sequence[Constraint], correction: Correction = NO_CORRECTION
+) -> float:
+    """Foresee by how much a candidate breaks the rows that the table foresees, relative to their bounds."""
+    known = tuple(row for row in rows if row.metrics <= space.teacher.keys())
+    return total_excess(_foreseen(space, candidate, correction, read_by(known)), known)
+
+
+def read_by(rows: Sequence[Constraint]) -> frozenset[str]:
+    """Name the metrics that rows read."""
+    return frozenset(name for row in rows for name in row.metrics)
 
 
 def corrected(correction: Correction, space: Space, candidate: Candidate, measured: Metrics) -> Correction:
@@ -46,7 +58,7 @@ def corrected(correction: Correction, space: Space, candidate: Candidate, measur
         candidate: what was measured.
         measured: its metrics; those the table does not have, and what is not a number, are left out.
     """
-    saved = _saved(space, candidate)
+    saved = _saved(space, candidate, space.teacher.keys())
     learnt = dict(correction)
     for name, whole in space.teacher.items():
         if not math.isfinite(measured.get(name, math.nan)) or not saved[name] > LEAST_SAVING * whole:
@@ -57,7 +69,12 @@ def corrected(correction: Correction, space: Space, candidate: Candidate, measur
     return learnt
 
 
-def _saved(space: Space, candidate: Candidate) -> dict[str, float]:
+def _foreseen(space: Space, candidate: Candidate, correction: Correction, names: Collection[str]) -> dict[str, float]:
+    saved = _saved(space, candidate, names)
+    return {name: space.teacher[name] - correction.get(name, 1.0) * saved[name] for name in names}
+
+
+def _saved(space: Space, candidate: Candidate, names: Collection[str]) -> dict[str, float]:
     parts = [
         *(removal.savings for removal in space.removals if removal.block in candidate.remove),
         *(
@@ -71,4 +88,4 @@ def _saved(space: Space, candidate: Candidate) -> dict[str, float]:
             if kernel.layer in candidate.kernels and kernel.savings
         ),
     ]
-    return {name: sum(part.get(name, 0.0) for part in parts) for name in space.teacher}
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}

@@ -60,8 +60,8 @@ def best_of(trace: Sequence[TraceEntry], settings: RewardSettings) -> TraceEntry
     """Choose the student to recommend, by reward without annealing.
 
     Accuracies taken after different training are never compared with each other: a feasible student that was distilled
-    on an advance wins over any other, and of the others those that climbed highest are compared. Where nothing is feasible,
-    the student that breaks the constraints least wins. Of equals the later one wins.
+    on an advance wins over any other, and of the others those that climbed highest are compared. Where nothing is
+    feasible, the student that breaks the constraints least wins. Of equals the later one wins.
 
     Returns:
         The best entry, none when every evaluation failed.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,23 +13,25 @@ SCHEMA = 2
 
 Record = TypeVar("Record")
 
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}  # making one takes longer than using it
+
 
 def to_json(record: object, engine: str) -> str:
-    """Write a state; floats come back to the last digit.
+    """Write a record on one line; floats come back to the last digit.
 
     Args:
         record: a dataclass of plain values, tuples, mappings, enumerations and such dataclasses; numbers are finite.
-        engine: whose state it is.
+        engine: whose state it is, or what else the record is of.
     """
     content = _adapter(type(record)).dump_python(record, mode="json")
     return json.dumps({"schema": SCHEMA, "engine": engine, "state": content}, separators=(",", ":"), allow_nan=False)
 
 
 def from_json(kind: type[Record], text: str, engine: str) -> Record:
-    """Read a state that `to_json` wrote.
+    """Read a record that `to_json` wrote.
 
     Raises:
-        UsageError: the text is no such state, of another version, or of another engine.
+        UsageError: the text is no such record, of another version, or of another engine.
     """
     try:
         content = json.loads(text)
@@ -40,10 +41,9 @@ def from_json(kind: type[Record], text: str, engine: str) -> Record:
                 f"The search state is of engine {found[1]!r}, version {found[0]!r}; "
                 f"this is {engine!r}, version {SCHEMA}. Start the search anew."
             )
-        state: Record = _adapter(kind).validate_python(content["state"])
+        return cast(Record, _adapter(kind).validate_python(content["state"]))
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise UsageError(f"Not a search state of {engine}: {_short(error)}; start the search anew.") from error
-    return state
 
 
 def _short(error: Exception) -> str:
@@ -53,6 +53,7 @@ def _short(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-@lru_cache
-def _adapter(kind: type[Record]) -> TypeAdapter[Any]:  # Any: the record's own type
-    return TypeAdapter(kind)
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:  # Any: the record's own type
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]

@@ -167,8 +167,8 @@ def _unconstrained(evaluation: Evaluation, settings: RewardSettings) -> float:
     if settings.kind is not RewardKind.RL_PRUNER:
         if not evaluation.teacher_accuracy > 0:
             raise UsageError(
-                f"The teacher's accuracy is {evaluation.teacher_accuracy}, and the {settings.kind} reward divides by it; "
-                "check the data's labels and normalisation."
+                f"The teacher's accuracy is {evaluation.teacher_accuracy}; the {settings.kind} reward divides by it: "
+                "check the labels and the normalisation."
             )
         saved = _saved(evaluation.metrics, RATIO_METRICS[settings.quantity])
         formula = n2n_reward if settings.kind is RewardKind.N2N else naive_reward

@@ -46,8 +46,8 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(_decoded(line, number, path) for number, line in enumerate(lines, start=1))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file by a text in one step: whoever reads it finds the old content or the new, never a part.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replace a file by a content in one step: whoever reads it finds the old content or the new, never a part.
 
     Raises:
         OutputError: the file cannot be written; the old content stays.
@@ -56,7 +56,7 @@ def write_whole(path: Path, text: str) -> None:
     try:
         try:
             with draft.open("wb") as stream:
-                stream.write(text.encode("utf-8"))
+                stream.write(content.encode("utf-8") if isinstance(content, str) else content)
                 stream.flush()
                 os.fsync(stream.fileno())
             draft.replace(path)

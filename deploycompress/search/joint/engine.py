@@ -7,7 +7,7 @@ rewards by REINFORCE (N2N, eq. 2) with a moving average as baseline.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.joint.choices import Vector, number
 from deploycompress.search.joint.exchange import exchanged
 from deploycompress.search.joint.policy import OTHERS, Task, first_weights, logits, rolled_out, tables
-from deploycompress.search.joint.sensitivity import LEAST_PRICE, fitted
+from deploycompress.search.joint.sensitivity import LEAST_PRICE, Sensitivities, fitted
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.state import Rollout, State
 from deploycompress.search.moves import undone
@@ -27,7 +27,7 @@ from deploycompress.search.n2n.policy_file import Policies
 from deploycompress.search.n2n.policy_file import from_text as policies_from_text
 from deploycompress.search.n2n.reinforce import Batch, Learning, Moments, entropy_of, moving_average, reinforced
 from deploycompress.search.n2n.weights import from_text, one_thread, to_text
-from deploycompress.search.reward import DEGENERATE_REWARD, RewardSettings, unconstrained
+from deploycompress.search.reward import DEGENERATE_REWARD, RATIO_METRICS, RewardSettings, unconstrained
 from deploycompress.search.space import Candidate, Space
 
 RETRIES = 12
@@ -69,8 +69,7 @@ def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float
     check_answered(ask(state), proposal)
     journal = noted(state.journal, proposal.candidate, evaluation)
     state = replace(state, journal=_turned(journal))
-    whole = {**journal.space.teacher, "accuracy": evaluation.teacher_accuracy}
-    state = replace(state, whole=unconstrained(replace(evaluation, metrics=whole), state.reward_settings))
+    state = replace(state, whole=_whole(state, evaluation))
     if evaluation.accuracy is not None and is_met(journal, evaluation):
         gone = number(journal.space).gone(proposal.candidate)
         state = replace(state, seen=(*state.seen, tuple(gone.tolist())), rewards=(*state.rewards, reward))
@@ -92,6 +91,13 @@ def policies_of(state: State) -> Policies:
     return Policies(removal=to_text(kept))
 
 
+def _whole(state: State, evaluation: Evaluation) -> float:
+    """Give the teacher's own reward, which a failed student does not change; nothing of the teacher is saved."""
+    teacher = {**dict.fromkeys(RATIO_METRICS.values(), 1.0), **state.journal.space.teacher}
+    teacher["accuracy"] = evaluation.teacher_accuracy
+    return unconstrained(replace(evaluation, metrics=teacher, failure=""), state.reward_settings)
+
+
 def _given(text: str) -> dict[str, torch.Tensor]:
     removal = policies_from_text(text).removal
     return from_text(removal) if removal else {}
@@ -102,40 +108,60 @@ def _turned(journal: Journal) -> Journal:
 
 
 def _drawn(state: State) -> State:
-    """Add the next rollout."""
+    """Add the next rollout, one that is new if that can be."""
     journal, rng = state.journal, state.journal.rng()
-    if not is_guided(journal.space, journal.rows, journal.correction):
-        rollout = Rollout(candidate=drawn_anew(journal, lambda source: drawn(journal, source)))
-        return replace(state, rollouts=(*state.rollouts, rollout))
-    task = Task(choices=number(journal.space), rows=journal.rows, correction=journal.correction)
-    boldness = _boldness(state)
-    for _ in range(RETRIES):
-        rollout = _rollout(state, task, rng, boldness)
-        if not journal.has_seen(rollout.candidate):
-            return replace(state, rollouts=(*state.rollouts, rollout))
-        boldness *= BOLDER
+    if is_guided(journal.space, journal.rows, journal.correction):
+        outlook, boldness = _outlook(state), _boldness(state)
+        for _ in range(RETRIES):
+            rollout = _rollout(state, outlook, rng, boldness)
+            if not journal.has_seen(rollout.candidate):
+                return replace(state, rollouts=(*state.rollouts, rollout))
+            boldness *= BOLDER
     rollout = Rollout(candidate=drawn_anew(journal, lambda source: drawn(journal, source)))
     return replace(state, rollouts=(*state.rollouts, rollout))
 
 
-def _rollout(state: State, task: Task, rng: np.random.Generator, boldness: float) -> Rollout:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What a rollout is drawn from: the limit, the policy's logits, and after the survey the losses to expect."""
+
+    task: Task
+    savings: Vector
+    logits: Vector
+    beliefs: Sensitivities | None
+
+
+def _outlook(state: State) -> _Outlook:
+    journal = state.journal
+    task = Task(choices=number(journal.space), rows=journal.rows, correction=journal.correction)
+    savings, beliefs = task.savings(), None
+    if not _is_survey(state):
+        gone = np.asarray(state.seen).reshape(-1, len(savings))
+        beliefs = fitted(gone, np.asarray(state.rewards), savings, state.whole)
+    return _Outlook(task=task, savings=savings, logits=_logits(state, task), beliefs=beliefs)
+
+
+def _rollout(state: State, outlook: _Outlook, rng: np.random.Generator, boldness: float) -> Rollout:
     """Roll the policy out; after the survey the sensitivities it believes in then say what to exchange."""
-    savings, learnt = task.savings(), _logits(state, task)
-    if _is_survey(state):
-        offset = _rarity(state, len(savings))
-        candidate, taken, behaviour = rolled_out(task, learnt + offset, rng, state.settings.temperature)
-        return Rollout(candidate=candidate, offset=tuple(offset.tolist()), taken=taken, behaviour=behaviour)
-    losses = _losses(state, savings, rng, boldness)
+    task, savings = outlook.task, outlook.savings
+    if outlook.beliefs is None:
+        return _policy_rollout(state, outlook, _rarity(state, len(savings)), rng)
+    losses = outlook.beliefs.drawn(rng, boldness)
     price = losses / savings
     usual = float(price.mean())
-    believed = np.maximum(losses - learnt * usual * savings, LEAST_PRICE * usual * savings)
+    believed = np.maximum(losses - outlook.logits * usual * savings, LEAST_PRICE * usual * savings)
     if state.elite and rng.random() < state.settings.local_share:
         start = _shaken(state, task, rng)
-        return Rollout(candidate=exchanged(task, start, believed, 0))
-    offset = -state.settings.sensitivity_weight * price / usual
-    candidate, taken, behaviour = rolled_out(task, learnt + offset, rng, state.settings.temperature)
-    better = exchanged(task, candidate, believed, state.settings.exchanges)
-    return Rollout(candidate=better, offset=tuple(offset.tolist()), taken=taken, behaviour=behaviour)
+        return Rollout(candidate=exchanged(task, start, believed, savings, 0))
+    rollout = _policy_rollout(state, outlook, -state.settings.sensitivity_weight * price / usual, rng)
+    better = exchanged(task, rollout.candidate, believed, savings, state.settings.exchanges)
+    return replace(rollout, candidate=better)
+
+
+def _policy_rollout(state: State, outlook: _Outlook, offset: Vector, rng: np.random.Generator) -> Rollout:
+    preference = outlook.logits + offset
+    candidate, taken, behaviour = rolled_out(outlook.task, preference, rng, state.settings.temperature)
+    return Rollout(candidate=candidate, offset=tuple(offset.tolist()), taken=taken, behaviour=behaviour)
 
 
 def _shaken(state: State, task: Task, rng: np.random.Generator) -> Candidate:
@@ -151,11 +177,6 @@ def _rarity(state: State, choices: int) -> Vector:
     """Prefer in the survey what was tried least."""
     used = np.asarray(state.seen).reshape(-1, choices).sum(axis=0)
     return np.asarray(used.mean() - used)
-
-
-def _losses(state: State, savings: Vector, rng: np.random.Generator, boldness: float) -> Vector:
-    gone, rewards = np.asarray(state.seen).reshape(-1, len(savings)), np.asarray(state.rewards)
-    return fitted(gone, rewards, savings, state.whole).drawn(rng, boldness)
 
 
 def _is_survey(state: State) -> bool:

@@ -9,16 +9,17 @@ from deploycompress.search.space import Candidate
 from deploycompress.search.tightening import loosened, tightened
 
 
-def exchanged(task: Task, candidate: Candidate, losses: Vector, rounds: int) -> Candidate:
+def exchanged(task: Task, candidate: Candidate, losses: Vector, savings: Vector, rounds: int) -> Candidate:
     """Fill the limit, and exchange while that is believed to be better.
 
     Args:
         task: the limit.
         candidate: where to start; it meets the limit, or nothing does.
         losses: believed of every choice when all of it goes, above zero, shape [P].
+        savings: of every choice, shape [P].
         rounds: most exchanges.
     """
-    price = losses / task.savings()
+    price = losses / savings
 
     def worth(one: Candidate) -> float:
         return -float(losses @ task.choices.gone(one))

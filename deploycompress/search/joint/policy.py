@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from deploycompress.constraint import Constraint
-from deploycompress.search.costs import Correction, fits, forecast
+from deploycompress.search.costs import Correction, excess, fits
 from deploycompress.search.joint.choices import Choices, Vector
 from deploycompress.search.moves import Move, applied, moves
 from deploycompress.search.n2n.networks import REMOVAL, initial
 from deploycompress.search.n2n.reinforce import Tables
 from deploycompress.search.n2n.removal import tables as removal_tables
 from deploycompress.search.n2n.weights import Weights
-from deploycompress.search.reward import total_excess
 from deploycompress.search.space import Candidate
 
 OTHERS = "choices.logits"
@@ -44,18 +43,13 @@ class Task:
     rows: tuple[Constraint, ...]
     correction: Correction
 
-    @property
-    def known_rows(self) -> tuple[Constraint, ...]:
-        """List the limits that the table foresees."""
-        return tuple(row for row in self.rows if row.metrics <= self.choices.space.teacher.keys())
-
     def fits(self, candidate: Candidate) -> bool:
         """Foresee whether a candidate meets the limits."""
         return fits(self.choices.space, candidate, self.rows, self.correction)
 
     def excess(self, candidate: Candidate) -> float:
         """Foresee by how much a candidate breaks the limits."""
-        return total_excess(forecast(self.choices.space, candidate, self.correction), self.known_rows)
+        return excess(self.choices.space, candidate, self.rows, self.correction)
 
     def savings(self) -> Vector:
         """Foresee what every choice saves alone of the excess for all of what it can take, shape [P]; never zero."""

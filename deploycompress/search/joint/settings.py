@@ -38,7 +38,7 @@ class Settings:
     temperature: float = 0.25
     rollouts: int = 5
     learning_rate: float = 0.003
-    epochs: int = 8
+    epochs: int = 4
     clip: float = 0.3
     trust: float = 0.05
     baseline_decay: float = 0.8

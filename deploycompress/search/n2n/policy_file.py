@@ -47,7 +47,7 @@ def save_policies(path: Path, policies: Policies) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        path.write_bytes(_to_bytes(policies))
+        path.write_bytes(to_bytes(policies))
     except OSError as error:
         raise OutputError(f"The policies cannot be written to {path}: {error.strerror}.") from error
 
@@ -67,7 +67,7 @@ def load_policies(path: Path) -> Policies:
 
 def to_text(policies: Policies) -> str:
     """Write policies as a text, the one that `Settings.policies` takes."""
-    return base64.b64encode(_to_bytes(policies)).decode("ascii")
+    return base64.b64encode(to_bytes(policies)).decode("ascii")
 
 
 def from_text(text: str) -> Policies:
@@ -83,7 +83,8 @@ def from_text(text: str) -> Policies:
     return _from_bytes(content, "the setting 'policies'")
 
 
-def _to_bytes(policies: Policies) -> bytes:
+def to_bytes(policies: Policies) -> bytes:
+    """Write policies as the content of a file."""
     tensors = {
         f"{which}.{name}": tensor
         for which, text in (("removal", policies.removal), ("shrinkage", policies.shrinkage))

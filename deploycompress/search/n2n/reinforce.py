@@ -127,7 +127,8 @@ def _gradients(tables: Tables, weights: Weights, batch: Batch, learning: Learnin
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in weights.items()}
     with torch.enable_grad():
         loss = loss_of(tables, leaves, batch, learning)
-    found = torch.autograd.grad(loss, list(leaves.values()))
+    # A space without blocks leaves the removal policy out of the loss: what was not used has gradient zero.
+    found = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, found, strict=True))
 
 
