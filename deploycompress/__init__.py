@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deploycompress.network.pt2 import save_pt2
     from deploycompress.pipeline.inspection import inspect
     from deploycompress.pipeline.result import Result
-    from deploycompress.pipeline.run import compress
+    from deploycompress.pipeline.run import compress, resume
     from deploycompress.plan import Plan
     from deploycompress.profile import Profile, load_profile
     from deploycompress.surgery.blocks import Block, blocks
@@ -55,6 +55,7 @@ _HOMES: Mapping[str, str] = {
     "masked": "surgery.masked",
     "measure": "measuring.meter",
     "remove_blocks": "surgery.remove",
+    "resume": "pipeline.run",
     "save_pt2": "network.pt2",
     "shrink_kernels": "surgery.kernels",
     "slim": "surgery.slim",
@@ -83,6 +84,7 @@ __all__ = [
     "masked",
     "measure",
     "remove_blocks",
+    "resume",
     "save_pt2",
     "shrink_kernels",
     "slim",

@@ -36,6 +36,7 @@ from deploycompress.search.outcome import TraceEntry, is_feasible
 from deploycompress.search.reward import RewardSettings, reward
 from deploycompress.search.space import Space
 from deploycompress.search.trace import read_trace, to_line
+from deploycompress.store.memory import Memory
 from deploycompress.store.trace_file import append_line, read_lines, write_whole
 from deploycompress.surgery.blocks import blocks
 from deploycompress.train.accuracy import accuracy
@@ -45,7 +46,6 @@ from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilSettings, TaskData
 from deploycompress.train.generator import make_generator
 from tools import cifar_resnet
-from tools.search_benchmark_memory import FileMemory
 from tools.search_benchmark_suites import SUITES, Run
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -65,7 +65,8 @@ class Bench:
         self.graph = capture(network.eval(), input_shape=(1, 3, 32, 32))
         self.channels, self.offered = trace_channels(self.graph), blocks(self.graph)
         self.task, self.test = _read_data(self.graph)
-        self._meter, self._memory = meter, FileMemory(out / f"{teacher}.memory.jsonl")
+        self._meter, self._memory = meter, Memory()
+        self._memory.keep_in(out / f"{teacher}.memory.jsonl")
         self._out = out
 
     def environment(self) -> LocalEnvironment:
@@ -101,7 +102,8 @@ def _read_data(graph: object) -> tuple[TaskData, Dataset]:
     files = [str(SHARED / "data" / "cifar10" / f"train-{index}.npz") for index in range(5)]
     test = str(SHARED / "data" / "cifar10" / "test.npz")
     task, held_out = read_data(graph, files, test, normalize=None, seed=0)  # type: ignore[arg-type]
-    assert held_out is not None
+    if held_out is None:
+        raise FileNotFoundError(test)
     return replace(task, validation=task.validation.take(np.arange(VALIDATION_IMAGES))), held_out
 
 

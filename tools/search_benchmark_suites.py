@@ -75,7 +75,7 @@ def _compared(teacher: str, engines: tuple[str, ...], seeds: int, evaluations: i
             evaluations=evaluations,
             constraints=(limit,),
             saves_policy=engine == "n2n",
-        )  # fmt: skip
+        )
         for seed in range(seeds)
         for engine in engines
     ]
@@ -99,7 +99,7 @@ def _transfers() -> list[Run]:
                         settings={"removal_share": 1.0},
                         policy=policy,
                         distils=False,
-                    )  # fmt: skip
+                    )
                 )
     return runs
 
@@ -125,7 +125,7 @@ def _variants() -> list[Run]:
             settings=settings,
             reward=reward,
             distils=False,
-        )  # fmt: skip
+        )
         for seed in range(2)
         for name, (settings, reward, rows) in named.items()
     ]

@@ -2,7 +2,8 @@
 
 `run.json` is what was asked, `space.json` what there was to decide about, `trace.jsonl` has a line for every
 evaluation, `search.json` is the engine's state after the last one it counts, and names the file with the weights of
-the student that the engine has advanced to, if any.
+the student that the engine has advanced to, if any. `memory.jsonl` has every measurement, so that what is asked again
+after an interruption is answered as before.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploycompress.errors import UsageError
+from deploycompress.errors import OutputError, UsageError
 from deploycompress.pipeline.result import STATE_FILE
 from deploycompress.search.outcome import TraceEntry
 from deploycompress.search.record import from_json, to_json
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Space
 from deploycompress.search.trace import read_trace, to_line
+from deploycompress.store.memory import Memory
 from deploycompress.store.trace_file import append_line, read_lines, write_whole
 
-RUN_FILE, TRACE_FILE, TASK_FILE = "run.json", "trace.jsonl", "space.json"
+RUN_FILE, TRACE_FILE, TASK_FILE, MEMORY_FILE = "run.json", "trace.jsonl", "space.json", "memory.jsonl"
 STUDENT_FILES = "student-*.npz"
 SCHEMA = 1
 
@@ -64,19 +66,32 @@ class Checkpoint:
 
     Args:
         folder: none keeps nothing.
+        run: what was asked; none for what a file cannot hold, and then nobody can go on with it.
+
+    Attributes:
+        memory: what was measured and judged; in the folder, too, once the search has begun.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None, run: Mapping[str, Any] | None = None) -> None:
+        self.memory = Memory()
+        self._folder, self._run = folder, run
         self._count, self._student = 0, ""
 
-    def begin(self, run: Mapping[str, Any] | None, resumed: Resumed) -> None:
-        """Make the folder ready: a new trace, or the resumed one without what its state does not count."""
+    def begin(self, task: SearchTask, resumed: Resumed) -> None:
+        """Make the folder ready: a new trace, or the resumed one without what its state does not count.
+
+        Raises:
+            OutputError: the folder cannot be written to.
+        """
         if self._folder is None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if run is not None:
-            write_whole(self._folder / RUN_FILE, json.dumps({"schema": SCHEMA, **run}, indent=2) + "\n")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"The folder {str(self._folder)!r} cannot be made: {error.strerror}.") from error
+        if self._run is not None:
+            write_whole(self._folder / RUN_FILE, json.dumps({"schema": SCHEMA, **self._run}, indent=2) + "\n")
+        write_whole(self._folder / TASK_FILE, to_json(task, TASK_FILE) + "\n")
         lines = [to_line(index, entry) for index, entry in enumerate(resumed.trace)]
         write_whole(self._folder / TRACE_FILE, "".join(f"{line}\n" for line in lines))
         self._count = len(lines)
@@ -84,12 +99,9 @@ class Checkpoint:
         if resumed.student is not None:
             self._keep_student(self._folder, resumed.student)
         if not lines:
-            (self._folder / STATE_FILE).unlink(missing_ok=True)
-
-    def describe(self, task: SearchTask) -> None:
-        """Write what the trace is to be read with."""
-        if self._folder is not None:
-            write_whole(self._folder / TASK_FILE, to_json(task, TASK_FILE) + "\n")
+            for name in (STATE_FILE, MEMORY_FILE):
+                (self._folder / name).unlink(missing_ok=True)
+        self.memory.keep_in(self._folder / MEMORY_FILE)
 
     def keep(self, entry: TraceEntry, state: str, *, spent_s: float, evaluations: int, student: bytes | None) -> None:
         """Write an evaluation, and the state after it; both count once the state is there.
@@ -123,7 +135,8 @@ class Checkpoint:
         """Drop what only an unfinished search needs; the trace stays."""
         if self._folder is None:
             return
-        for path in (self._folder / STATE_FILE, self._folder / RUN_FILE, *self._folder.glob(STUDENT_FILES)):
+        names = (STATE_FILE, RUN_FILE, MEMORY_FILE)
+        for path in (*(self._folder / name for name in names), *self._folder.glob(STUDENT_FILES)):
             path.unlink(missing_ok=True)
 
     def _keep_student(self, folder: Path, content: bytes) -> None:

@@ -12,7 +12,7 @@ from deploycompress.execute.local import LocalEnvironment, LocalSettings, studen
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
-from deploycompress.pipeline.checkpoint import Checkpoint, Resumed, read_resumed
+from deploycompress.pipeline.checkpoint import MEMORY_FILE, Checkpoint, Resumed, read_resumed
 from deploycompress.pipeline.document import Document, Outcome, build_document
 from deploycompress.pipeline.job import Job, Request, prepare
 from deploycompress.pipeline.request_file import describe_request, read_request
@@ -79,7 +79,7 @@ def compress(
 
 
 def resume(folder: str | os.PathLike[str], *, trust: bool = False, progress: Progress | None = None) -> Result:
-    """Go on with a run that was interrupted during its search, or before.
+    """Go on with a run that was interrupted during its search.
 
     The same plans follow as if it had not been interrupted; a budget in time goes on where it was.
 
@@ -101,8 +101,9 @@ def resume(folder: str | os.PathLike[str], *, trust: bool = False, progress: Pro
 def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, force: bool) -> Result:
     """Run a request from its beginning, or from where its search stood."""
     job = prepare(request, spent_s=resumed.spent_s)
-    checkpoint = Checkpoint(destination)
-    checkpoint.begin(describe_request(request), resumed)
+    checkpoint = Checkpoint(destination, describe_request(request))
+    if destination is not None and resumed.state:
+        checkpoint.memory.keep_in(destination / MEMORY_FILE)
     document, model, policy = _run(job, checkpoint, resumed)
     if destination is not None:
         write_result(destination, document, model, policy, force=force)
@@ -118,8 +119,9 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
             reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
             settings = LocalSettings(seed=job.seed, measures_rss=reads_rss, course=job.settings.course)
             environment = LocalEnvironment(
-                job.teacher, job.channels, job.offered, task=job.task, meter=meter, settings=settings
-            )
+                job.teacher, job.channels, job.offered, task=job.task, meter=meter, settings=settings,
+                memory=checkpoint.memory,
+            )  # fmt: skip
             baseline = environment.baseline
             teacher = measure_shipped(baseline.to_bytes(), baseline, meter)
         job.clock.keep_back(_final_seconds(job, teacher))

@@ -166,7 +166,7 @@ def _run_engine(
         state = engine.init(
             space, settings, settings=job.settings.search, evaluations=budget.evaluations, seed=job.seed
         )
-    checkpoint.describe(SearchTask(reward=settings, space=space))
+    checkpoint.begin(SearchTask(reward=settings, space=space), resumed)
     watch = Stopwatch(budget.seconds)
     entries = list(resumed.trace)
     with job.progress.stage("search", total=budget.evaluations) as task:

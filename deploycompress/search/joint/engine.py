@@ -22,7 +22,7 @@ from deploycompress.search.joint.policy import OTHERS, Task, first_weights, logi
 from deploycompress.search.joint.sensitivity import LEAST_PRICE, Sensitivities, fitted
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.state import Rollout, State
-from deploycompress.search.moves import undone
+from deploycompress.search.moves import applied, moves, undone
 from deploycompress.search.n2n.policy_file import Policies
 from deploycompress.search.n2n.policy_file import from_text as policies_from_text
 from deploycompress.search.n2n.reinforce import Batch, Learning, Moments, entropy_of, moving_average, reinforced
@@ -152,9 +152,9 @@ def _rollout(state: State, outlook: _Outlook, rng: np.random.Generator, boldness
     believed = np.maximum(losses - outlook.logits * usual * savings, LEAST_PRICE * usual * savings)
     if state.elite and rng.random() < state.settings.local_share:
         start = _shaken(state, task, rng)
-        return Rollout(candidate=exchanged(task, start, believed, savings, 0))
+        return Rollout(candidate=exchanged(task, start, believed, 0))
     rollout = _policy_rollout(state, outlook, -state.settings.sensitivity_weight * price / usual, rng)
-    better = exchanged(task, rollout.candidate, believed, savings, state.settings.exchanges)
+    better = exchanged(task, rollout.candidate, believed, state.settings.exchanges)
     return replace(rollout, candidate=better)
 
 
@@ -165,11 +165,14 @@ def _policy_rollout(state: State, outlook: _Outlook, offset: Vector, rng: np.ran
 
 
 def _shaken(state: State, task: Task, rng: np.random.Generator) -> Candidate:
-    """Let one or two things return to one of the best students."""
+    """Take one of the best students and let one or two things return or go."""
+    space = task.choices.space
     start = state.elite[int(rng.integers(len(state.elite)))].candidate
     for _ in range(int(rng.integers(1, MOST_SHAKES + 1))):
-        larger = undone(task.choices.space, start)
-        start = larger[int(rng.integers(len(larger)))] if larger else start
+        around = undone(space, start)
+        if rng.random() < 0.5 or not around:
+            around = tuple(applied(space, start, move) for move in moves(space, start))
+        start = around[int(rng.integers(len(around)))] if around else start
     return start
 
 

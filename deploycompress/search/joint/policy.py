@@ -17,7 +17,7 @@ from torch import Tensor
 from deploycompress.constraint import Constraint
 from deploycompress.search.costs import Correction, excess, fits
 from deploycompress.search.joint.choices import Choices, Vector
-from deploycompress.search.moves import Move, applied, moves
+from deploycompress.search.moves import applied, moves
 from deploycompress.search.n2n.networks import REMOVAL, initial
 from deploycompress.search.n2n.reinforce import Tables
 from deploycompress.search.n2n.removal import tables as removal_tables
@@ -144,8 +144,3 @@ def _masks(choices: Choices, taken: Sequence[int], longest: int) -> Vector:
 def _log_softmax(values: Vector) -> Vector:
     shifted = values - values.max()
     return np.asarray(shifted - np.log(np.exp(shifted).sum()))
-
-
-def best_move(possible: Sequence[Move], choices: Choices, preference: Vector) -> Move:
-    """Choose the step that is preferred most."""
-    return max(possible, key=lambda move: preference[choices.of(move)])
