@@ -32,13 +32,13 @@ class DigitsNet(nn.Module):
         return logits
 
 
-def trained_digits_net(*, steps: int = 250) -> DigitsNet:
+def trained_digits_net(*, steps: int = 250, width: int = 32) -> DigitsNet:
     """Train the network for a few seconds; the same weights every time on one machine."""
     data = load_data("digits#train")
     normalization = make_normalization(None, data)
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
-        net = DigitsNet()
+        net = DigitsNet(width)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     rng = np.random.default_rng(0)
     for _ in range(steps):

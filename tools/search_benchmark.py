@@ -54,6 +54,7 @@ VALIDATION_IMAGES = 1000
 LADDER = Ladder(steps=(0, 40, 120), share=0.25)
 SETTINGS = LocalSettings(recalibration_images=512, measure_seconds=0.3)
 FINAL = DistilSettings(steps=300, batch_size=64, peak_rate=0.01, checks=1)
+FINAL_STEPS = {"resnet20": 300, "resnet56": 150}
 
 
 class Bench:
@@ -67,7 +68,7 @@ class Bench:
         self.task, self.test = _read_data(self.graph)
         self._meter, self._memory = meter, Memory()
         self._memory.keep_in(out / f"{teacher}.memory.jsonl")
-        self._out = out
+        self._teacher = teacher
 
     def environment(self) -> LocalEnvironment:
         """Make the environment of a run."""
@@ -85,11 +86,12 @@ class Bench:
 
     def distilled(self, environment: LocalEnvironment, best: TraceEntry) -> tuple[float, float]:
         """Distil a student shortly, and give its accuracy on the validation and on the test images."""
-        key = f"final:{best.key}:{FINAL.steps}:{FINAL.batch_size}:{FINAL.peak_rate}"
+        settings = replace(FINAL, steps=FINAL_STEPS[self._teacher])
+        key = f"final:{best.key}:{settings.steps}:{FINAL.batch_size}:{FINAL.peak_rate}"
         if key not in self._memory:
             module = to_torch(environment.student(best.plan))
             environment.recalibrate(module)
-            distil(module, environment.guide, self.task, settings=FINAL, generator=make_generator(0))
+            distil(module, environment.guide, self.task, settings=settings, generator=make_generator(0))
             taken = [
                 accuracy(module, data, self.task.normalization, compute=evaluation_compute())
                 for data in (self.task.validation, self.test)
@@ -131,7 +133,7 @@ def run_one(bench: Bench, environment: LocalEnvironment, space: Space, job: Run,
         write_whole(state_path, f"{done}\n{after.to_json()}")  # type: ignore[attr-defined]
 
     outcome = run(
-        engine, state, environment, ladder=LADDER, should_stop=lambda: False, on_evaluation=keep,
+        engine, state, environment, ladder=Ladder(steps=LADDER.steps[: job.rungs], share=LADDER.share), should_stop=lambda: False, on_evaluation=keep,
         max_evaluations=job.evaluations, trace=trace,
     )  # fmt: skip
     result: dict[str, object] = {"run": job.name, "evaluations": len(outcome.trace), "reason": outcome.reason}

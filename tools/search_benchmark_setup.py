@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.search_benchmark import FINAL, LADDER, SETTINGS, VALIDATION_IMAGES
+from tools.search_benchmark import FINAL, FINAL_STEPS, LADDER, SETTINGS, VALIDATION_IMAGES
 from tools.search_benchmark_suites import SUITES
 
 
@@ -14,7 +14,8 @@ def setup() -> str:
         f"accuracy of 0.85 a standard error of {(0.85 * 0.15 / VALIDATION_IMAGES) ** 0.5:.3f}), taken {rungs} of "
         f"distillation; the best {LADDER.share:.0%} of those that met the limit go on",
         f"recalibration on {SETTINGS.recalibration_images} images, {SETTINGS.measure_seconds:g} s for each latency",
-        f"final distillation: {FINAL.steps} steps of {FINAL.batch_size} images; then validation and test accuracy",
+        f"final distillation: {FINAL_STEPS['resnet20']} steps of {FINAL.batch_size} images for ResNet-20, "
+        f"{FINAL_STEPS['resnet56']} for ResNet-56; then validation and test accuracy",
     ]
     for suite in ("resnet20", "resnet56"):
         first, seeds = SUITES[suite][0], len({job.seed for job in SUITES[suite]})

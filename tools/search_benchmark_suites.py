@@ -30,6 +30,7 @@ class Run:
         policy: file with the policy to start from, in the results' folder; empty for none.
         saves_policy: whether the policy is written at the end.
         distils: whether the best student is distilled at the end.
+        rungs: of the ladder; 1 judges after recalibration alone.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Run:
     policy: str = ""
     saves_policy: bool = False
     distils: bool = True
+    rungs: int = 3
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -99,6 +101,7 @@ def _transfers() -> list[Run]:
                         settings={"removal_share": 1.0},
                         policy=policy,
                         distils=False,
+                        rungs=1,
                     )
                 )
     return runs
@@ -120,7 +123,7 @@ def _variants() -> list[Run]:
             teacher="resnet20",
             engine="n2n",
             seed=seed,
-            evaluations=100,
+            evaluations=100 if name == "actor-critic" else 50,
             constraints=rows,
             settings=settings,
             reward=reward,

@@ -83,7 +83,9 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run) -> None:
     assert code == 0
     assert described["constraints"] == ["latency_ratio <= 0.75"]
     assert described["budget_s"] == 900
-    assert described["would_write"] == [str(Path("model-x86", name)) for name in ("model.onnx", "result.json")]
+    assert described["would_write"] == [
+        str(Path("model-x86", name)) for name in ("model.onnx", "result.json", "trace.jsonl")
+    ]
     assert sorted(Path().rglob("*")) == before
 
 
@@ -130,7 +132,9 @@ def _install(monkeypatch: pytest.MonkeyPatch, *, met: bool) -> _Pipeline:
     return pipeline
 
 
-def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.safetensors"
+    policy.write_bytes(b"read by the pipeline")
     monkeypatch.setenv("DEPLOYCOMPRESS_TRUST", "1")
     monkeypatch.setenv("DEPLOYCOMPRESS_FORCE", "1")
     monkeypatch.setenv("DEPLOYCOMPRESS_ALLOW", "os:system")
@@ -139,14 +143,13 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
         *("--profile", "x86", "--data", "digits#train", "--test-data", "digits#test", "--normalize", "unit"),
         *("--constraint", "params <= 10", "--constraint", "macs <= 10", "--budget", "1h30m", "--evaluations", "3"),
         *("--epochs", "2", "--input-shape", "1,1,8,8", "--arch", "m:f", "--seed", "5", "--quiet", "--out", "o"),
-        *("--set", "search.samples=4", "--json", "model.pt"),
+        *("--set", "search.rollouts=4", "--policy", str(policy), "--json", "model.pt"),
     )
     given = pipeline.given
     assert code == 0
     assert json.loads(out) == {"profile": "x86", "constraints": []}
     assert err == "a library that talks\nwarning: near chance\n"
     assert given.pop("progress") is not None
-    assert given.pop("settings").search.samples == 4
     assert given == {
         "source": Path("model.pt"),
         "profile": "x86",
@@ -154,7 +157,9 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
         "test_data": "digits#test",
         "normalize": "unit",
         "constraints": ("params <= 10", "macs <= 10"),
-        "search": "rl-pruner",
+        "search": "joint",
+        "policy": policy,
+        "settings": ("search.rollouts=4",),
         "budget": 5400.0,
         "evaluations": 3,
         "epochs": 2,

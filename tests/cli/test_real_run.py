@@ -83,7 +83,7 @@ def test_memory_and_latency_can_be_traded_in_one_row(teacher: Path, tmp_path: Pa
 
 def test_limit_out_of_reach_names_how_close_it_gets(teacher: Path, tmp_path: Path) -> None:
     done = run(teacher, tmp_path / "out", "--constraint", "macs_ratio <= 0.0001")
-    assert_refused(done, tmp_path / "out", 1, "the smallest student there is has")
+    assert_refused(done, tmp_path / "out", 1, "the smallest among them, has")
 
 
 def test_device_that_is_not_here_is_exit_four(teacher: Path, tmp_path: Path) -> None:
@@ -99,7 +99,10 @@ def test_device_that_is_not_here_is_exit_four(teacher: Path, tmp_path: Path) -> 
         (("--constraint", "latency_ratio"), 2, "metric <= number"),
         (("--normalize", "pretty"), 2, "pretty"),
         (("--input-shape", "1,3,8,8"), 2, "--input-shape"),
-        (("--set", "search.sample=3"), 2, "search.samples"),
+        (("--set", "search.rollout=3"), 2, "search.rollouts"),
+        (("--search", "greedy", "--policy", __file__), 2, "no policy to start from"),
+        (("--policy", __file__), 2, "not safetensors"),
+        (("--policy", "missing.safetensors"), 2, "no policy file"),
         (("--arch", "tests.digits:DigitsNet"), 2, "--arch"),
     ],
 )

@@ -25,7 +25,7 @@ LONGEST_S = 120
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "digits.onnx"
-    capture(trained_digits_net(), input_shape=(1, 1, 8, 8)).save(path)
+    capture(trained_digits_net(width=64), input_shape=(1, 1, 8, 8)).save(path)
     return path
 
 
@@ -44,7 +44,7 @@ def plans(folder: Path) -> list[tuple[object, object]]:
 
 
 @pytest.mark.parametrize(
-    ("engine", "killed_after"), [("joint", 3), pytest.param("n2n", 5, marks=pytest.mark.slow), ("rl-pruner", 6)]
+    ("engine", "killed_after"), [("joint", 3), pytest.param("n2n", 3, marks=pytest.mark.slow), ("rl-pruner", 5)]
 )
 def test_killed_search_goes_on_with_the_same_plans(model: Path, tmp_path: Path, engine: str, killed_after: int) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from deploycompress.errors import ConstraintError, DataError, OutputError, UsageError
+from deploycompress.pipeline.pictures import draw_search
 from deploycompress.pipeline.result import Result
 from deploycompress.pipeline.run import compress
 from deploycompress.train.data import load_data
@@ -86,16 +87,55 @@ def test_shipped_graph_has_the_parameters_it_claims_and_no_batch_norm(result: Re
 
 def test_widths_are_multiples_of_the_quantum(result: Result) -> None:
     quantum = result.document["search"]["channel_quantum"]
-    assert result.document["plan"]
-    assert all(len(kept) % quantum == 0 for kept in result.document["plan"].values())
+    plan = result.document["plan"]
+    assert plan["keep"] or plan["remove"]
+    assert all(len(kept) % quantum == 0 for kept in plan["keep"].values())
 
 
-def test_report_says_what_was_scaled_and_where_time_went(result: Result) -> None:
+def test_report_says_what_was_searched_and_where_time_went(result: Result) -> None:
     search = result.document["search"]
-    assert search["scaled"]["steps"]["own"] == 75
-    assert {"slim", "measure", "recover", "accuracy", "distil", "score"} <= set(search["seconds_by_stage"])
+    assert (search["engine"], search["evaluations_allowed"]) == ("joint", 4)
+    assert 1 <= search["evaluations"] <= 4
+    assert {"slim", "measure", "recover", "accuracy", "climb", "score"} <= set(search["seconds_by_stage"])
     assert result.document["parity"]["oracle_max_abs_diff"] < 1e-4
     assert result.document["parity"]["torch_vs_ort_max_abs_diff"] < 1e-3
+
+
+def test_trace_has_a_line_for_every_evaluation(result: Result) -> None:
+    assert result.out is not None
+    lines = [json.loads(line) for line in (result.out / "trace.jsonl").read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(result.document["search"]["evaluations"]))
+    assert all({"plan", "reward", "accuracy", "measurement", "seconds"} <= line.keys() for line in lines)
+    assert result.document["plan"] in [line["plan"] for line in lines]
+
+
+def test_files_of_an_unfinished_search_are_gone(result: Result) -> None:
+    assert result.out is not None
+    names = {path.name for path in result.out.iterdir()}
+    assert names == {"model.onnx", "result.json", "trace.jsonl", "space.json", "policy.safetensors"}
+
+
+def test_policy_of_one_run_starts_another(result: Result, teacher: DigitsNet, tmp_path: Path) -> None:
+    assert result.out is not None
+    refuse(teacher, tmp_path / "out", constraints=CONSTRAINTS, policy=result.out / "policy.safetensors", search="n2n")
+    assert (tmp_path / "out" / "policy.safetensors").is_file()
+
+
+def test_search_can_be_drawn(result: Result, tmp_path: Path) -> None:
+    assert result.out is not None
+    drawn = draw_search(result.out, tmp_path / "plots")
+    assert {path.name for path in drawn} == {"reward.png", "front.png", "sparsity.png"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+    with pytest.raises(UsageError, match="holds no search"):
+        draw_search(tmp_path, tmp_path / "plots")
+
+
+@pytest.mark.parametrize("engine", ["rl-pruner", "greedy"])
+def test_other_engines_ship_as_well(teacher: DigitsNet, tmp_path: Path, engine: str) -> None:
+    refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 0.7"], search=engine, evaluations=3)
+    document = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert document["search"]["engine"] == engine
+    assert document["ratio"]["params"] <= 0.7
 
 
 def refuse(teacher: DigitsNet, out: Path, **options: object) -> None:
@@ -112,7 +152,7 @@ def refuse(teacher: DigitsNet, out: Path, **options: object) -> None:
 
 
 def test_impossible_constraint_is_named_with_how_close_it_gets(teacher: DigitsNet, tmp_path: Path) -> None:
-    with pytest.raises(ConstraintError, match=r"params_ratio <= 0\.001.*smallest student"):
+    with pytest.raises(ConstraintError, match=r"params_ratio <= 0\.001.*smallest"):
         refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 0.001"])
     assert not (tmp_path / "out").exists()
 
@@ -120,7 +160,7 @@ def test_impossible_constraint_is_named_with_how_close_it_gets(teacher: DigitsNe
 def test_met_constraints_ship_the_teacher_untouched(teacher: DigitsNet, tmp_path: Path) -> None:
     refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 1.0"])
     document = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert document["plan"] == {}
+    assert document["plan"] == {"schema": 1, "remove": [], "keep": {}, "kernels": {}}
     assert document["search"]["winner"] == "teacher"
     assert document["training"]["steps"] == 0
     assert document["ratio"]["params"] == 1.0

@@ -14,10 +14,10 @@ import numpy as np
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
-from deploycompress.search.baselines.journal import Journal, check_answered, noted
-from deploycompress.search.baselines.near_limit import brought, drawn, drawn_anew
 from deploycompress.search.engine import Proposal, StopReason
+from deploycompress.search.journal import Journal, check_answered, noted
 from deploycompress.search.moves import applied, moves, undone
+from deploycompress.search.near_limit import brought, drawn, drawn_anew
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate, Space
 

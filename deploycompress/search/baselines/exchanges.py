@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deploycompress.search.baselines.journal import Journal
-from deploycompress.search.baselines.near_limit import drawn_anew, is_guided
 from deploycompress.search.baselines.sensitivity import Sensitivities, cheapest, expected_loss, keyed, squares
 from deploycompress.search.costs import fits
+from deploycompress.search.journal import Journal
 from deploycompress.search.moves import Move, applied, moves, undone
+from deploycompress.search.near_limit import drawn_anew, is_guided
 from deploycompress.search.space import Candidate
 from deploycompress.search.tightening import loosened
 

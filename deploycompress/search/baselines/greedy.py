@@ -15,12 +15,12 @@ from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
 from deploycompress.search.baselines.exchanges import exchanged
-from deploycompress.search.baselines.journal import Journal, check_answered, is_met, noted
-from deploycompress.search.baselines.near_limit import is_guided
 from deploycompress.search.baselines.sensitivity import cheapest, expected_loss, learnt_from_step
 from deploycompress.search.costs import forecast
 from deploycompress.search.engine import Proposal, StopReason
+from deploycompress.search.journal import Journal, check_answered, is_met, noted
 from deploycompress.search.moves import Kind, Move, applied, moves
+from deploycompress.search.near_limit import is_guided
 from deploycompress.search.reward import RewardSettings, meets, total_excess
 from deploycompress.search.space import Candidate, Space
 from deploycompress.search.tightening import loosened

@@ -7,9 +7,9 @@ from functools import partial
 
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
-from deploycompress.search.baselines.journal import Journal, check_answered, noted
-from deploycompress.search.baselines.near_limit import drawn, drawn_anew
 from deploycompress.search.engine import Proposal, StopReason
+from deploycompress.search.journal import Journal, check_answered, noted
+from deploycompress.search.near_limit import drawn, drawn_anew
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate, Space
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
-from deploycompress.search.baselines.journal import Journal, check_answered, digest, is_met, noted
-from deploycompress.search.baselines.near_limit import is_guided
 from deploycompress.search.costs import fits
 from deploycompress.search.engine import Proposal, StopReason
+from deploycompress.search.journal import Journal, check_answered, digest, is_met, noted
+from deploycompress.search.near_limit import is_guided
 from deploycompress.search.reward import RewardSettings, meets
 from deploycompress.search.space import Candidate, Space, snap
 

@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from deploycompress.evaluation import Evaluation
-from deploycompress.search.baselines.journal import Journal, check_answered, is_met, noted
-from deploycompress.search.baselines.near_limit import drawn, drawn_anew, is_guided
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.joint.choices import Vector, number
 from deploycompress.search.joint.exchange import exchanged
@@ -22,11 +20,13 @@ from deploycompress.search.joint.policy import OTHERS, Task, first_weights, logi
 from deploycompress.search.joint.sensitivity import LEAST_PRICE, Sensitivities, fitted
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.state import Rollout, State
+from deploycompress.search.journal import Journal, check_answered, is_met, noted
 from deploycompress.search.moves import applied, moves, undone
 from deploycompress.search.n2n.policy_file import Policies
 from deploycompress.search.n2n.policy_file import from_text as policies_from_text
 from deploycompress.search.n2n.reinforce import Batch, Learning, Moments, entropy_of, moving_average, reinforced
 from deploycompress.search.n2n.weights import from_text, one_thread, to_text
+from deploycompress.search.near_limit import drawn, drawn_anew, is_guided
 from deploycompress.search.reward import DEGENERATE_REWARD, RATIO_METRICS, RewardSettings, unconstrained
 from deploycompress.search.space import Candidate, Space
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deploycompress.search import record
-from deploycompress.search.baselines.journal import Journal
 from deploycompress.search.engine import StopReason
 from deploycompress.search.joint.settings import Settings
+from deploycompress.search.journal import Journal
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate
 

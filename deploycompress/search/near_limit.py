@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from deploycompress.constraint import Constraint
-from deploycompress.search.baselines.journal import Journal
 from deploycompress.search.costs import Correction, fits
+from deploycompress.search.journal import Journal
 from deploycompress.search.moves import Move, applied, moves, smallest
 from deploycompress.search.space import Candidate, Space
 from deploycompress.search.tightening import loosened, tightened

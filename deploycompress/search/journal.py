@@ -1,4 +1,4 @@
-"""What every baseline keeps between questions: the task, what it has learnt of the costs, and what it has proposed."""
+"""What an engine keeps between questions: the task, what it has learnt of the costs, and what it has proposed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_MARGIN = 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journal:
-    """The memory of a baseline.
+    """The memory of an engine.
 
     Attributes:
         space: what may go.

@@ -7,7 +7,7 @@ import pytest
 from deploycompress.constraint import parse_constraint
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
-from deploycompress.search.baselines.journal import MARGIN_STEP, MOST_BROKEN, MOST_MARGIN, Journal, is_met, noted
+from deploycompress.search.journal import MARGIN_STEP, MOST_BROKEN, MOST_MARGIN, Journal, is_met, noted
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate
 from tests.search.toy import make_space

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from deploycompress.constraint import parse_constraint
-from deploycompress.search.baselines.journal import Journal, digest
-from deploycompress.search.baselines.near_limit import brought, drawn, drawn_anew, is_guided
 from deploycompress.search.costs import fits
+from deploycompress.search.journal import Journal, digest
 from deploycompress.search.moves import undone
+from deploycompress.search.near_limit import brought, drawn, drawn_anew, is_guided
 from deploycompress.search.reward import RewardSettings
 from tests.search.baselines.searching import limited
 from tests.search.toy import make_space
