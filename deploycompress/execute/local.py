@@ -7,9 +7,7 @@ weights go back to their places in it, so that every candidate of a search is ov
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -18,21 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploycompress.channels.records import Channels
-from deploycompress.errors import PlanError, UsageError
+from deploycompress.errors import PlanError
 from deploycompress.evaluation import Evaluation
+from deploycompress.execute.lineage import Lineage
+from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
-from deploycompress.measuring.measurement import BYTES_PER_MIB, Measurement
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
-from deploycompress.measuring.static import macs, params
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import Block
-from deploycompress.surgery.embed import embed
 from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.masks import kept_channels
 from deploycompress.train.accuracy import accuracy
@@ -118,16 +116,13 @@ class LocalEnvironment:
             settings: what an evaluation may cost.
             memory: what was measured and judged before, by digest; added to. None starts empty.
         """
-        self._teacher, self._channels, self._task, self._meter = teacher, channels, task, meter
+        self._channels, self._task, self._meter = channels, task, meter
         self._students = Students(teacher, channels, offered)
         self._settings, self._compute = settings, training_compute()
         self._memory: Memory = {} if memory is None else memory
         self._timer = StageTimer()
         self._last: tuple[str, _Student | PlanError] | None = None
-        self._sources: dict[str, Graph] = {}
-        self._distilled: set[str] = set()
         self._measured: set[str] = set()
-        self._current = teacher
         self.baseline = fold_batch_norm(teacher)
         self._baseline_ms = math.inf
         self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
@@ -138,7 +133,8 @@ class LocalEnvironment:
         self._course = ShortCourse(
             self.guide, task, settings=settings.course, compute=self._compute, seed=settings.seed
         )
-        self._worth = self._score(self.guide, channels, np.ones(channels.count + 1, dtype=np.bool_))
+        worth = self._score(self.guide, channels, np.ones(channels.count + 1, dtype=np.bool_))
+        self._lineage = Lineage(teacher, self._students, worth)
         self._scores = self._by_group()
 
     @property
@@ -193,7 +189,7 @@ class LocalEnvironment:
         key = f"accuracy:{student.digest}:{'-'.join(map(str, student.rungs)) or '0'}"
         if key not in self._memory:
             self._memory[key] = {"accuracy": self._climbed(student)}
-        self._sources[student.plan.to_json()] = self._current
+        self._lineage.judged(student.plan)
         seconds = Counter(evaluation.seconds) + Counter(self._spent(before))
         climbed = evaluation.with_climb((*evaluation.climb, self._memory[key]["accuracy"]))
         return replace(climbed, seconds=dict(seconds))
@@ -211,50 +207,37 @@ class LocalEnvironment:
         module = to_torch(student.graph)
         self.recalibrate(module)
         if distils and self.advance_settings is not None:
-            reached = self._distil(module, student.plan, self.advance_settings)
+            reached = self._distil(module, self.advance_settings)
+            accuracy: float | None = reached
             evaluation = self._evaluation({**evaluation.metrics, "accuracy": reached}, before)
         else:
-            reached = self._accuracy_of(module, self._compute)
+            reached, accuracy = self._accuracy_of(module, self._compute), None
             evaluation = self._evaluation(evaluation.metrics, before).with_climb((reached,))
-        self._adopt(student, module)
+        self._adopt(student.plan, module, accuracy)
         return evaluation
 
     def student(self, plan: Plan) -> Graph:
         """Give the student of a plan with the weights it was last evaluated with; the teacher's, if it never was."""
-        return self._students.slim(self._sources.get(plan.to_json(), self._teacher), plan)
+        return self._students.slim(self._lineage.source(plan), plan)
 
     def was_distilled(self, plan: Plan) -> bool:
         """Say whether the student of a plan has been trained, so that its statistics are its own."""
-        return plan.to_json() in self._distilled
+        return self._lineage.was_distilled(plan)
 
     def checkpoint(self) -> bytes:
-        """Write down the student that was advanced to: weights that differ from the teacher's, and channel scores."""
-        changed = {
-            f"weight:{name}": array
-            for name, array in self._current.weights.items()
-            if array is not self._teacher.weights[name]
-        }
-        stream = io.BytesIO()
-        np.savez(stream, scores=self._worth, **changed)  # type: ignore[arg-type]  # names are free
-        return stream.getvalue()
+        """Write down the student that was advanced to last."""
+        return self._lineage.to_bytes()
 
     def restore(self, content: bytes) -> None:
-        """Go on from a student that `checkpoint` wrote.
+        """Go on from a student that `checkpoint` wrote; when there were several, from each of them in order.
 
         Raises:
             UsageError: the content is none, or of another teacher.
         """
-        try:
-            with np.load(io.BytesIO(content)) as found:
-                weights = {name.removeprefix("weight:"): found[name] for name in found if name != "scores"}
-                worth = found["scores"]
-            fits = all(self._teacher.weights[name].shape == array.shape for name, array in weights.items())
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UsageError(f"The kept student cannot be read ({error}); start the run anew.") from error
-        if not fits or worth.shape != self._worth.shape:
-            raise UsageError("The kept student is of another model; start the run anew.")
-        self._current, self._worth = self._teacher.with_weights(weights), worth
+        advance = self._lineage.restore(content)
         self._scores, self._last = self._by_group(), None
+        if advance.accuracy is not None:
+            self._let_teach(to_torch(self.student(advance.plan)), advance.accuracy)
 
     def exact_accuracy(self, module: GraphModule) -> float:
         """Take a network's accuracy on the validation split in float32, as training and reports do."""
@@ -286,7 +269,7 @@ class LocalEnvironment:
         with self._timer.stage("slim"):
             try:
                 plan = self._students.plan(candidate, self._scores)
-                graph = self._students.slim(self._current, plan)
+                graph = self._students.slim(self._lineage.current, plan)
             except PlanError as error:
                 return error
             return _Student(plan=plan, graph=graph, digest=_digest(graph))
@@ -348,37 +331,29 @@ class LocalEnvironment:
             placed = module.to(compute.device)
             return accuracy(placed, self._task.validation, self._task.normalization, compute=compute)
 
-    def _distil(self, module: GraphModule, plan: Plan, settings: DistilSettings) -> float:
-        """Train the student of a plan, let it teach if it is the best so far, and give its accuracy."""
-        generator = make_generator(self._settings.seed + len(self._distilled))
+    def _distil(self, module: GraphModule, settings: DistilSettings) -> float:
+        """Train a student, let it teach if it is the best so far, and give its accuracy."""
+        generator = make_generator(self._settings.seed + self._lineage.distilled)
         with self._timer.stage("distil"):
             report = distil(module, self.guide, self._task, settings=settings, generator=generator)
-        self._distilled.add(plan.to_json())
-        if report.accuracy > self._guide_accuracy:
-            self.guide, self._guide_accuracy = module, report.accuracy
+        self._let_teach(module, report.accuracy)
         return report.accuracy
 
-    def _adopt(self, student: _Student, module: GraphModule) -> None:
-        """Make a trained student the current one: its weights go back to their places in the teacher's graph."""
-        plan = student.plan
-        bare, channels = self._students.bare(self._current, plan), self._students.bare_channels(plan)
-        whole = embed(bare, Plan(keep=plan.keep), from_torch(module), channels=channels)
-        fitting = {
-            name: array
-            for name, array in whole.weights.items()
-            if name in self._current.weights and self._current.weights[name].shape == array.shape
-        }
-        self._current = self._current.with_weights(fitting)
-        self._sources[plan.to_json()] = self._current
-        kept, pairs = kept_channels(channels, Plan(keep=plan.keep)), self._students.teachers_of(plan)
-        found = self._score(module, channels, kept)
-        self._worth[pairs[:, 1]] = found[pairs[:, 0]]
-        self._scores = self._by_group()
-        self._last = None
+    def _let_teach(self, module: GraphModule, accuracy: float) -> None:
+        if accuracy > self._guide_accuracy:
+            self.guide, self._guide_accuracy = module, accuracy
+
+    def _adopt(self, plan: Plan, module: GraphModule, accuracy: float | None) -> None:
+        """Make a student the current one, and score the channels that it has left."""
+        self._lineage.adopt(plan, from_torch(module), accuracy)
+        channels, pairs = self._students.bare_channels(plan), self._students.teachers_of(plan)
+        found = self._score(module, channels, kept_channels(channels, Plan(keep=plan.keep)))
+        self._lineage.worth[pairs[:, 1]] = found[pairs[:, 0]]
+        self._scores, self._last = self._by_group(), None
 
     def _by_group(self) -> dict[str, tuple[float, ...]]:
         return {
-            group.name: tuple(float(score) for score in self._worth[self._channels.members_of(index)])
+            group.name: tuple(float(score) for score in self._lineage.worth[self._channels.members_of(index)])
             for index, group in enumerate(self._channels.groups)
         }
 
@@ -396,29 +371,6 @@ class LocalEnvironment:
             scores = taylor_scores(module.to(self._compute.device), ties, channels.count, batches)
         scores[~kept] = -np.inf
         return scores
-
-
-def student_metrics(
-    student: Graph, teacher: Graph, measurement: Measurement, teacher_peak_bytes: int
-) -> dict[str, float]:
-    """Give everything known of a student but its accuracy, under the names of `constraint.METRICS`.
-
-    Args:
-        student: the graph that was measured, batch norm folded.
-        teacher: what it was cut from, batch norm folded as well, so that folding alone saves nothing.
-        measurement: of the student, beside the teacher.
-        teacher_peak_bytes: the teacher's activation peak.
-    """
-    return {
-        **measurement.metrics(),
-        "activation_peak_ratio": measurement.activation_peak_bytes / max(teacher_peak_bytes, 1),
-        "params": float(params(student)),
-        "params_ratio": params(student) / params(teacher),
-        "macs": float(macs(student)),
-        "macs_ratio": macs(student) / macs(teacher),
-        "file_mib": len(student.to_bytes()) / BYTES_PER_MIB,
-        "file_ratio": len(student.to_bytes()) / len(teacher.to_bytes()),
-    }
 
 
 def _digest(graph: Graph) -> str:

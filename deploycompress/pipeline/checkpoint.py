@@ -1,8 +1,8 @@
 """What an interrupted search leaves in the output folder, and how it goes on from there.
 
 `run.json` is what was asked, `space.json` what there was to decide about, `trace.jsonl` has a line for every
-evaluation, `search.json` is the engine's state after the last one it counts, and names the file with the weights of
-the student that the engine has advanced to, if any. `memory.jsonl` has every measurement, so that what is asked again
+evaluation, `search.json` is the engine's state after the last one it counts, and names the files with the weights
+of the students that the engine has advanced to. `memory.jsonl` has every measurement, so that what is asked again
 after an interruption is answered as before.
 """
 
@@ -30,22 +30,59 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
-    """Where a search stood.
+class Allowance:
+    """What a search may still cost.
 
     Attributes:
-        state: the engine's, as text; empty when there was none yet.
-        trace: its evaluations.
-        spent_s: seconds of the budget that were used.
-        evaluations: what the search was planned for; none when it had not begun.
-        student: the student that was advanced to, as the environment wrote it; none for the teacher.
+        evaluations: what it was planned for, all in all.
+        search_s: seconds left for it; none for no limit.
+        advance_s: seconds of each distillation between steps; none for no limit.
+        advance_epochs: rounds of it; none where the seconds count.
     """
 
-    state: str = ""
+    evaluations: int
+    search_s: float | None
+    advance_s: float | None
+    advance_epochs: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a search stands, apart from its trace: the content of `search.json`.
+
+    Attributes:
+        state: the engine's, as text.
+        evaluated: evaluations of the trace that count.
+        spent_s: seconds of the whole budget that were used.
+        allowance: what it may still cost.
+        students: files of the students that were advanced to, in order.
+    """
+
+    state: str
+    evaluated: int
+    spent_s: float
+    allowance: Allowance
+    students: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """What to go on with; nothing of all that for a new search.
+
+    Attributes:
+        progress: where the search stood.
+        trace: its evaluations.
+        students: what the environment wrote of the students that were advanced to, in order.
+    """
+
+    progress: Standing | None = None
     trace: tuple[TraceEntry, ...] = ()
-    spent_s: float = 0.0
-    evaluations: int | None = None
-    student: bytes | None = None
+    students: tuple[bytes, ...] = ()
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of the whole budget that were used."""
+        return 0.0 if self.progress is None else self.progress.spent_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +112,8 @@ class Checkpoint:
     def __init__(self, folder: Path | None, run: Mapping[str, Any] | None = None) -> None:
         self.memory = Memory()
         self._folder, self._run = folder, run
-        self._count, self._student = 0, ""
+        self._count = 0
+        self._students: tuple[str, ...] = ()
 
     def begin(self, task: SearchTask, resumed: Resumed) -> None:
         """Make the folder ready: a new trace, or the resumed one without what its state does not count.
@@ -95,41 +133,36 @@ class Checkpoint:
         lines = [to_line(index, entry) for index, entry in enumerate(resumed.trace)]
         write_whole(self._folder / TRACE_FILE, "".join(f"{line}\n" for line in lines))
         self._count = len(lines)
-        self._student = ""
-        if resumed.student is not None:
-            self._keep_student(self._folder, resumed.student)
+        self._students = () if resumed.progress is None else resumed.progress.students
         if not lines:
             for name in (STATE_FILE, MEMORY_FILE):
                 (self._folder / name).unlink(missing_ok=True)
         self.memory.keep_in(self._folder / MEMORY_FILE)
 
-    def keep(self, entry: TraceEntry, state: str, *, spent_s: float, evaluations: int, student: bytes | None) -> None:
+    def keep(
+        self, entry: TraceEntry, state: str, *, spent_s: float, allowance: Allowance, student: bytes | None
+    ) -> None:
         """Write an evaluation, and the state after it; both count once the state is there.
 
         Args:
             entry: the evaluation.
             state: the engine's, as text.
-            spent_s: seconds of the budget so far.
-            evaluations: what the search was planned for.
+            spent_s: seconds of the whole budget so far.
+            allowance: what the search may still cost.
             student: what the environment wrote of the student it has just advanced to; none if it has not.
         """
         if self._folder is None:
             return
         append_line(self._folder / TRACE_FILE, to_line(self._count, entry))
         self._count += 1
-        before = self._student
         if student is not None:
-            self._keep_student(self._folder, student)
-        head = {
-            "schema": SCHEMA,
-            "evaluated": self._count,
-            "spent_s": spent_s,
-            "evaluations": evaluations,
-            "student": self._student,
-        }
-        write_whole(self._folder / STATE_FILE, f"{json.dumps(head)}\n{state}\n")
-        if before and before != self._student:
-            (self._folder / before).unlink(missing_ok=True)
+            name = f"student-{self._count}.npz"
+            write_whole(self._folder / name, student)
+            self._students = (*self._students, name)
+        progress = Standing(
+            state=state, evaluated=self._count, spent_s=spent_s, allowance=allowance, students=self._students
+        )
+        write_whole(self._folder / STATE_FILE, to_json(progress, STATE_FILE) + "\n")
 
     def finish(self) -> None:
         """Drop what only an unfinished search needs; the trace stays."""
@@ -138,10 +171,6 @@ class Checkpoint:
         names = (STATE_FILE, RUN_FILE, MEMORY_FILE)
         for path in (*(self._folder / name for name in names), *self._folder.glob(STUDENT_FILES)):
             path.unlink(missing_ok=True)
-
-    def _keep_student(self, folder: Path, content: bytes) -> None:
-        self._student = f"student-{self._count}.npz"
-        write_whole(folder / self._student, content)
 
 
 def is_interrupted(folder: Path) -> bool:
@@ -187,17 +216,15 @@ def read_resumed(folder: Path) -> Resumed:
     """
     if not is_interrupted(folder):
         return Resumed()
-    lines = read_lines(folder / STATE_FILE)
-    try:
-        head = json.loads(lines[0])
-        count, spent_s, evaluations = int(head["evaluated"]), float(head["spent_s"]), int(head["evaluations"])
-        state, name = lines[1], str(head["student"])
-        student = (folder / Path(name).name).read_bytes() if name else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(f"{str(folder / STATE_FILE)!r} is damaged ({error!r}); start the run anew.") from error
+    progress = from_json(Standing, "\n".join(read_lines(folder / STATE_FILE)), STATE_FILE)
     trace = read_trace(read_lines(folder / TRACE_FILE))
-    if len(trace) < count:
+    if len(trace) < progress.evaluated:
         raise UsageError(
-            f"{str(folder / TRACE_FILE)!r} has {len(trace)} evaluations, its state counts {count}; start the run anew."
+            f"{str(folder / TRACE_FILE)!r} has {len(trace)} evaluations, its state counts {progress.evaluated}; "
+            "start the run anew."
         )
-    return Resumed(state=state, trace=trace[:count], spent_s=spent_s, evaluations=evaluations, student=student)
+    try:
+        students = tuple((folder / Path(name).name).read_bytes() for name in progress.students)
+    except OSError as error:
+        raise UsageError(f"A student of the search cannot be read: {error}; start the run anew.") from error
+    return Resumed(progress=progress, trace=trace[: progress.evaluated], students=students)

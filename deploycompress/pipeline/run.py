@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploycompress.capturing.capture import Source
-from deploycompress.execute.local import LocalEnvironment, LocalSettings, student_metrics
+from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
@@ -102,7 +103,7 @@ def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, f
     """Run a request from its beginning, or from where its search stood."""
     job = prepare(request, spent_s=resumed.spent_s)
     checkpoint = Checkpoint(destination, describe_request(request))
-    if destination is not None and resumed.state:
+    if destination is not None and resumed.progress is not None:
         checkpoint.memory.keep_in(destination / MEMORY_FILE)
     document, model, policy = _run(job, checkpoint, resumed)
     if destination is not None:

@@ -12,8 +12,8 @@ import numpy as np
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.errors import ModelError
 from deploycompress.execute.local import LocalEnvironment
-from deploycompress.pipeline.budget import SearchBudget, Stopwatch, plan_search
-from deploycompress.pipeline.checkpoint import Checkpoint, Resumed, SearchTask
+from deploycompress.pipeline.budget import ADVANCE_CHECKS, SearchBudget, Stopwatch, plan_search
+from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, SearchTask
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
@@ -94,13 +94,7 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
         first = _first_student(space, limits, rows, environment, job.seed)
         prove_surgery(job.teacher, environment.plan(first), seed=job.seed)
         evaluation_s = _evaluation_seconds(environment, first, job.settings.ladder)
-    budget = plan_search(
-        job.clock.left_s,
-        evaluation_s=evaluation_s,
-        evaluations=resumed.evaluations or job.evaluations,
-        epochs=job.epochs,
-        training=job.settings.training,
-    )
+    budget = _budget(job, evaluation_s, resumed)
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, space, budget, rows, checkpoint, resumed)
     has_won = outcome.is_feasible and outcome.best is not None
@@ -116,6 +110,21 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
         rows=rows,
         policy=policy_bytes(job.engine, outcome.state, _note(job, outcome)),
     )
+
+
+def _budget(job: Job, evaluation_s: float, resumed: Resumed) -> SearchBudget:
+    """Plan what the search may cost, or go on with what was planned before it was interrupted."""
+    if resumed.progress is None:
+        return plan_search(
+            job.clock.left_s,
+            evaluation_s=evaluation_s,
+            evaluations=job.evaluations,
+            epochs=job.epochs,
+            training=job.settings.training,
+        )
+    left = resumed.progress.allowance
+    between = replace(job.settings.training, seconds=left.advance_s, epochs=left.advance_epochs, checks=ADVANCE_CHECKS)
+    return SearchBudget(evaluations=left.evaluations, advance=between, seconds=left.search_s)
 
 
 def _measured_space(job: Job, environment: LocalEnvironment) -> Space:
@@ -158,10 +167,10 @@ def _run_engine(
 ) -> SearchOutcome[Any]:
     engine: Engine[Any] = load_engine(job.engine)
     settings = replace(job.settings.reward, constraints=rows)
-    if resumed.state:
-        state = engine.restore(resumed.state)
-        if resumed.student is not None:
-            environment.restore(resumed.student)
+    if resumed.progress is not None:
+        state = engine.restore(resumed.progress.state)
+        for student in resumed.students:
+            environment.restore(student)
     else:
         state = engine.init(
             space, settings, settings=job.settings.search, evaluations=budget.evaluations, seed=job.seed
@@ -176,8 +185,14 @@ def _run_engine(
             entries.append(entry)
             has_advanced = entry.proposal.kind is Kind.ADVANCE
             student = environment.checkpoint() if has_advanced else None
-            spent_s = job.clock.elapsed_s
-            checkpoint.keep(entry, after.to_json(), spent_s=spent_s, evaluations=budget.evaluations, student=student)
+            allowance = Allowance(
+                evaluations=budget.evaluations,
+                search_s=None if budget.seconds is None else max(budget.seconds - watch.elapsed_s, 0.0),
+                advance_s=budget.advance.seconds,
+                advance_epochs=budget.advance.epochs,
+            )
+            text = after.to_json()
+            checkpoint.keep(entry, text, spent_s=job.clock.elapsed_s, allowance=allowance, student=student)
             _tell(task, entries, settings, budget.evaluations, after.entropy)
 
         return run(
