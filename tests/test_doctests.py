@@ -10,8 +10,9 @@ import pytest
 
 import deploycompress
 
-# What takes minutes has its example in the README and is run by tests/cli/test_real_run.py.
-TOO_LONG = {"compress"}
+# What takes minutes has its example in the README and is run by tests/cli/test_real_run.py and
+# tests/pipeline/test_resume.py.
+TOO_LONG = {"compress", "resume"}
 FUNCTIONS = sorted(
     name
     for name in deploycompress.__all__

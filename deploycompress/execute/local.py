@@ -239,6 +239,10 @@ class LocalEnvironment:
         if advance.accuracy is not None:
             self._let_teach(to_torch(self.student(advance.plan)), advance.accuracy)
 
+    def recall(self, plan: Plan) -> None:
+        """Remember that a plan was judged with the current weights before an interruption."""
+        self._lineage.judged(plan)
+
     def exact_accuracy(self, module: GraphModule) -> float:
         """Take a network's accuracy on the validation split in float32, as training and reports do."""
         return self._accuracy_of(module, evaluation_compute())

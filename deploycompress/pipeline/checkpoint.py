@@ -127,6 +127,9 @@ class Checkpoint:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"The folder {str(self._folder)!r} cannot be made: {error.strerror}.") from error
+        if not resumed.trace:  # what another search left must not be taken for this one's, whenever this is killed
+            for name in (STATE_FILE, MEMORY_FILE):
+                (self._folder / name).unlink(missing_ok=True)
         if self._run is not None:
             write_whole(self._folder / RUN_FILE, json.dumps({"schema": SCHEMA, **self._run}, indent=2) + "\n")
         write_whole(self._folder / TASK_FILE, to_json(task, TASK_FILE) + "\n")
@@ -134,9 +137,6 @@ class Checkpoint:
         write_whole(self._folder / TRACE_FILE, "".join(f"{line}\n" for line in lines))
         self._count = len(lines)
         self._students = () if resumed.progress is None else resumed.progress.students
-        if not lines:
-            for name in (STATE_FILE, MEMORY_FILE):
-                (self._folder / name).unlink(missing_ok=True)
         self.memory.keep_in(self._folder / MEMORY_FILE)
 
     def keep(

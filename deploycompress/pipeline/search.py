@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
-from deploycompress.errors import ModelError
+from deploycompress.errors import ModelError, UsageError
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import ADVANCE_CHECKS, SearchBudget, Stopwatch, plan_search
 from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, SearchTask
@@ -169,8 +169,7 @@ def _run_engine(
     settings = replace(job.settings.reward, constraints=rows)
     if resumed.progress is not None:
         state = engine.restore(resumed.progress.state)
-        for student in resumed.students:
-            environment.restore(student)
+        _recall(environment, resumed)
     else:
         state = engine.init(
             space, settings, settings=job.settings.search, evaluations=budget.evaluations, seed=job.seed
@@ -183,8 +182,7 @@ def _run_engine(
 
         def keep(entry: TraceEntry, after: Any) -> None:  # Any: the engine's own state
             entries.append(entry)
-            has_advanced = entry.proposal.kind is Kind.ADVANCE
-            student = environment.checkpoint() if has_advanced else None
+            student = environment.checkpoint() if _has_advanced(entry) else None
             allowance = Allowance(
                 evaluations=budget.evaluations,
                 search_s=None if budget.seconds is None else max(budget.seconds - watch.elapsed_s, 0.0),
@@ -205,6 +203,29 @@ def _run_engine(
             max_evaluations=budget.evaluations,
             trace=resumed.trace,
         )
+
+
+def _recall(environment: LocalEnvironment, resumed: Resumed) -> None:
+    """Bring an environment to where it was: its students, and which weights each plan was judged with.
+
+    Raises:
+        UsageError: a student cannot be read, or there is another number of them than the search advanced to.
+    """
+    advances = sum(map(_has_advanced, resumed.trace))
+    if advances != len(resumed.students):
+        raise UsageError(
+            f"The search advanced {advances} times, {len(resumed.students)} students were kept; start the run anew."
+        )
+    students = iter(resumed.students)
+    for entry in resumed.trace:
+        if _has_advanced(entry):
+            environment.restore(next(students))
+        elif entry.evaluation.climb:
+            environment.recall(entry.plan)
+
+
+def _has_advanced(entry: TraceEntry) -> bool:
+    return entry.proposal.kind is Kind.ADVANCE and not entry.evaluation.is_degenerate
 
 
 def _tell(

@@ -19,6 +19,9 @@ from deploycompress.surgery.wiring import Wiring, wire
 OFFERED = ("residual", "gate", "branch", "layer")
 """Kinds of blocks that save time; a norm or an activation alone costs a device next to nothing."""
 
+MOST_WIDTHS = 8
+"""Widths that a group may take: finer steps than an eighth cost a search more than they are worth."""
+
 MEASURED_WIDTHS = 4
 """Widths of a group that are measured; what others save is read off the line between their neighbours."""
 
@@ -140,7 +143,10 @@ def _dimensions(channels: Channels, makers: Mapping[str, int], quantum: int) -> 
                 made_by.setdefault(int(group), set()).add(makers[tie.tensor])
     for index, group in enumerate(channels.groups):
         if not group.frozen:
-            widths, layers = allowed_widths(group.width, quantum), tuple(sorted(made_by.get(index, ())))
+            widths, layers = (
+                allowed_widths(group.width, quantum, most=MOST_WIDTHS),
+                tuple(sorted(made_by.get(index, ()))),
+            )
             yield Dimension(group=group.name, width=group.width, widths=widths, layers=layers)
 
 

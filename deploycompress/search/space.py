@@ -227,14 +227,17 @@ def _is_gone(layers: Sequence[int], gone: frozenset[int]) -> bool:
     return bool(layers) and gone.issuperset(layers)
 
 
-def allowed_widths(width: int, quantum: int) -> tuple[int, ...]:
+def allowed_widths(width: int, quantum: int, *, most: int | None = None) -> tuple[int, ...]:
     """List the multiples of a channel quantum below a width, and the width itself.
 
     Args:
         width: channels of the teacher, at least 1.
         quantum: channels the device computes at once, at least 1.
+        most: number of widths; where there are more, they lie several quanta apart. None lists all.
     """
-    return (*range(quantum, width, quantum), width)
+    quanta = -(-width // quantum)
+    step = quantum if most is None else quantum * -(-quanta // most)
+    return (*range(step, width, step), width)
 
 
 def snap(width: float, widths: Sequence[int]) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 from deploycompress.errors import OutputError, UsageError
+from deploycompress.store.trace_file import cut_unfinished
 
 Entry = Mapping[str, float]
 
@@ -52,13 +53,17 @@ class Memory(MutableMapping[str, Entry]):
         return key in self._known
 
     def __setitem__(self, key: str, value: Entry) -> None:
-        self._known[key] = dict(value)
         if self._path is None:
+            self._known.setdefault(key, dict(value))
             return
         try:
-            with self._path.open("a") as stream:
+            with self._path.open("a+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
-                stream.write(json.dumps([key, dict(value)]) + "\n")
+                cut_unfinished(stream)  # whoever holds the lock writes whole lines: the writer of half a one is dead
+                self._refresh()
+                if key not in self._known:
+                    self._known[key] = dict(value)
+                    stream.write(json.dumps([key, self._known[key]]).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._path} cannot be written: {error.strerror}.") from error
 
@@ -77,9 +82,12 @@ class Memory(MutableMapping[str, Entry]):
         """Read what others have added."""
         if self._path is None:
             return
-        with self._path.open("rb") as stream:
-            stream.seek(self._read_to)
-            whole, end, _ = stream.read().rpartition(b"\n")
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._read_to)
+                whole, end, _ = stream.read().rpartition(b"\n")
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be read: {error.strerror}; start anew.") from error
         for line in whole.splitlines():
             self._take(line)
         self._read_to += len(whole) + len(end)

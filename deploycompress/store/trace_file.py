@@ -25,7 +25,7 @@ def append_line(path: Path, text: str) -> None:
         raise ValueError(f"One line was expected, got {text[:40]!r} with a line break.")
     try:
         with path.open("a+b") as stream:
-            _cut_unfinished(stream)
+            cut_unfinished(stream)
             stream.write(text.encode("utf-8") + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -67,7 +67,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise OutputError(_cannot("written", path, error)) from error
 
 
-def _cut_unfinished(stream: BinaryIO) -> None:
+def cut_unfinished(stream: BinaryIO) -> None:
+    """Cut off a last line without its end, which a process that was killed while it wrote has left."""
     end = stream.seek(0, os.SEEK_END)
     if end == 0:
         return

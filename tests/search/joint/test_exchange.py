@@ -24,7 +24,7 @@ def task(limit: float) -> Task:
 
 
 def brought(one: Task, start: Candidate, losses: NDArray[np.float64], rounds: int) -> Candidate:
-    return exchanged(one, start, losses, one.savings(), rounds)
+    return exchanged(one, start, losses, rounds)
 
 
 def best_loss(one: Task, losses: NDArray[np.float64]) -> float:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from deploycompress.search.n2n import removal, shrinkage
 from deploycompress.search.n2n.features import decisions, layer_features
-from deploycompress.search.n2n.networks import ACTIONS, REMOVAL, SHRINKAGE, hidden_states, initial
+from deploycompress.search.n2n.networks import ACTIONS, REMOVAL, SHRINKAGE, Architecture, hidden_states, initial
 from deploycompress.search.n2n.weights import from_text, one_thread, to_text
 from deploycompress.search.space import snap
 from tests.search.toy import make_space
 
 
-def _weights(architecture, seed: int = 0, *, with_critic: bool = False):
+def _weights(architecture: Architecture, seed: int = 0, *, with_critic: bool = False) -> dict[str, Tensor]:
     return initial(architecture, np.random.default_rng(seed), with_critic=with_critic)
 
 

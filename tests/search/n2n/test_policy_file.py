@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from deploycompress.errors import OutputError, UsageError
 from deploycompress.search.n2n import policy_file
@@ -24,13 +26,13 @@ def _policies() -> Policies:
     return Policies(removal=removal, shrinkage=shrinkage, note={"teacher": "resnet20", "seed": "3"})
 
 
-def _parts(path: Path):
+def _parts(path: Path) -> tuple[dict[str, Tensor], Any]:  # Any: JSON
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     return safetensors.torch.load(content), json.loads(json.loads(content[8 : 8 + length])["__metadata__"][FORMAT])
 
 
-def _write(path: Path, tensors, head) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], head: object) -> None:
     path.write_bytes(safetensors.torch.save(tensors, metadata={FORMAT: json.dumps(head)}))
 
 

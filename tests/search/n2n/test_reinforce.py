@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor
 from deploycompress.search.n2n import removal, shrinkage
 from deploycompress.search.n2n.features import decisions
 from deploycompress.search.n2n.networks import REMOVAL, SHRINKAGE, initial
-from deploycompress.search.n2n.reinforce import Batch, Learning, Moments, loss_of, moving_average, reinforced
+from deploycompress.search.n2n.reinforce import Batch, Learning, Moments, Tables, loss_of, moving_average, reinforced
+from deploycompress.search.n2n.weights import Weights
 from tests.search.toy import make_space
 
 SPACE = make_space()
@@ -19,7 +22,7 @@ BASELINE = 0.2
 PLAIN = Learning(rate=0.003)
 
 
-def _case(stage: str, *, with_critic: bool = False):
+def _case(stage: str, *, with_critic: bool = False) -> tuple[Tables, Weights, Batch]:
     generator = np.random.default_rng(3)
     if stage == "removal":
         policy, architecture, count = removal.tables(SPACE), REMOVAL, 2
@@ -35,7 +38,7 @@ def _case(stage: str, *, with_critic: bool = False):
     return policy, weights, batch
 
 
-def _gradient(loss, weights) -> dict[str, Tensor]:
+def _gradient(loss: Callable[[Weights], Tensor], weights: Weights) -> dict[str, Tensor]:
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
     return dict(zip(leaves, torch.autograd.grad(loss(leaves), list(leaves.values())), strict=True))
 
@@ -44,7 +47,7 @@ def _gradient(loss, weights) -> dict[str, Tensor]:
 def test_the_gradient_is_equation_two(stage: str) -> None:
     policy, weights, batch = _case(stage)
 
-    def by_hand(leaves) -> Tensor:
+    def by_hand(leaves: Weights) -> Tensor:
         table, _ = policy(leaves, batch.actions)
         total = torch.zeros(())
         for rollout, reward in enumerate(REWARDS):
@@ -96,7 +99,7 @@ def test_the_step_is_adams() -> None:
     for _ in range(3):
         learnt, moments = reinforced(policy, learnt, moments, batch, PLAIN)
         adam.zero_grad()
-        loss_of(policy, leaves, batch, PLAIN).backward()
+        loss_of(policy, leaves, batch, PLAIN).backward()  # type: ignore[no-untyped-call]  # torch's
         adam.step()
     for name, leaf in leaves.items():
         torch.testing.assert_close(learnt[name], leaf.detach(), rtol=1e-3, atol=2e-5)

@@ -21,8 +21,9 @@ from deploycompress.search.fidelity import Ladder
 from deploycompress.search.loop import run
 from deploycompress.search.moves import applied, moves
 from deploycompress.search.outcome import SearchOutcome, TraceEntry
-from deploycompress.search.reward import Annealing, RewardKind, RewardSettings, reward
+from deploycompress.search.reward import RewardKind, RewardSettings, reward
 from deploycompress.search.rl_pruner import RlPrunerSettings, State
+from deploycompress.search.schedules import Annealing
 from deploycompress.search.space import Candidate, Dimension, Space, allowed_widths
 from tests.search.toy import TEACHER_ACCURACY, Toy, accuracy_of, latency_of, make_space
 
