@@ -101,9 +101,10 @@ def test_scores_keys_and_plans_are_the_same(interrupted: Interrupted, restored: 
     for candidate in (SECOND, *NEXT):
         assert restored.key(candidate) == environment.key(candidate)
         assert restored.plan(candidate) == environment.plan(candidate)
-        assert restored.student(restored.plan(candidate)).digest() == environment.student(
-            environment.plan(candidate)
-        ).digest()
+        assert (
+            restored.student(restored.plan(candidate)).digest()
+            == environment.student(environment.plan(candidate)).digest()
+        )
 
 
 def test_the_best_so_far_teaches_again(interrupted: Interrupted, restored: LocalEnvironment) -> None:

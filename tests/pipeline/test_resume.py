@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from deploycompress.capturing.capture import capture
 from deploycompress.errors import OutputError, UsageError
+from deploycompress.pipeline.result import Result
 from deploycompress.pipeline.run import compress, resume
 from tests.digits import trained_digits_net
 
@@ -25,17 +27,47 @@ LONGEST_S = 120
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "digits.onnx"
-    capture(trained_digits_net(width=64), input_shape=(1, 1, 8, 8)).save(path)
+    capture(trained_digits_net(width=64, steps=100), input_shape=(1, 1, 8, 8)).save(path)
     return path
 
 
-def command(model: Path, out: Path, engine: str) -> list[str]:
-    # sizes and not latencies are limited: they are the same in every run, so the plans must be, too
-    return [
-        *(sys.executable, "-m", "deploycompress", "--profile", "x86", "--data", "digits#train", "--quiet"),
-        *("--constraint", "params_ratio <= 0.6", "--constraint", "macs_ratio <= 0.9", "--search", engine),
-        *("--evaluations", str(EVALUATIONS), "--epochs", "1", "--out", str(out), str(model)),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """A search whose plans must be the same in every run: sizes and not latencies are limited."""
+
+    engine: str
+    params_ratio: float = 0.6
+    settings: tuple[str, ...] = ()
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        return f"params_ratio <= {self.params_ratio}", "macs_ratio <= 0.9"
+
+    def compress(self, model: Path, out: Path) -> Result:
+        return compress(
+            model,
+            profile="x86",
+            data="digits#train",
+            constraints=self.constraints,
+            search=self.engine,
+            settings=self.settings,
+            evaluations=EVALUATIONS,
+            epochs=1,
+            out=out,
+        )
+
+    def command(self, model: Path, out: Path) -> list[str]:
+        return [
+            *(sys.executable, "-m", "deploycompress", "--profile", "x86", "--data", "digits#train", "--quiet"),
+            *(word for row in self.constraints for word in ("--constraint", row)),
+            *(word for setting in self.settings for word in ("--set", setting)),
+            *("--search", self.engine, "--evaluations", str(EVALUATIONS), "--epochs", "1", "--out", str(out)),
+            str(model),
+        ]
+
+
+TWO_STEPS = ("search.steps=2", "search.stages=1", "search.samples=3")
+"""RL-Pruner asks about three students, goes on from one of them, and asks about smaller ones."""
 
 
 def plans(folder: Path) -> list[tuple[object, object]]:
@@ -43,15 +75,27 @@ def plans(folder: Path) -> list[tuple[object, object]]:
     return [(line["plan"], line["climb"]) for line in lines]
 
 
+def evaluated(folder: Path) -> int:
+    return (folder / "trace.jsonl").read_bytes().count(b"\n")
+
+
 @pytest.mark.parametrize(
-    ("engine", "killed_after"), [("joint", 3), pytest.param("n2n", 3, marks=pytest.mark.slow), ("rl-pruner", 5)]
+    ("search", "killed_after"),
+    [
+        pytest.param(Search(engine="joint"), 3, id="joint"),
+        pytest.param(Search(engine="n2n"), 3, id="n2n", marks=pytest.mark.slow),
+        pytest.param(Search(engine="rl-pruner", params_ratio=0.4, settings=TWO_STEPS), 5, id="rl-pruner"),
+    ],
 )
-def test_killed_search_goes_on_with_the_same_plans(model: Path, tmp_path: Path, engine: str, killed_after: int) -> None:
+def test_killed_search_goes_on_with_the_same_plans(
+    model: Path, tmp_path: Path, search: Search, killed_after: int
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(command(model, whole, engine), check=True, stdout=subprocess.DEVNULL, timeout=LONGEST_S)
-    process = subprocess.Popen(command(model, killed, engine), stdout=subprocess.DEVNULL)
+    expected = search.compress(model, whole).document
+    assert len(plans(whole)) > killed_after
+    process = subprocess.Popen(search.command(model, killed), stdout=subprocess.DEVNULL)
     until = time.monotonic() + LONGEST_S
-    while not (killed / "trace.jsonl").exists() or len(plans(killed)) < killed_after:
+    while not (killed / "trace.jsonl").exists() or evaluated(killed) < killed_after:
         assert time.monotonic() < until
         assert process.poll() is None
         time.sleep(0.01)
@@ -63,9 +107,9 @@ def test_killed_search_goes_on_with_the_same_plans(model: Path, tmp_path: Path, 
     result = resume(killed)
     assert result.met
     assert plans(killed) == plans(whole)
-    expected = json.loads((whole / "result.json").read_text())
     assert result.document["plan"] == expected["plan"]
     assert result.document["student"]["accuracy"] == expected["student"]["accuracy"]
+    assert result.document["artifacts"] == expected["artifacts"]
     assert not [path.name for path in killed.iterdir() if path.name in ("search.json", "run.json", "memory.jsonl")]
 
 

@@ -104,7 +104,9 @@ def test_processes_that_write_at_once_and_are_killed_lose_nothing_else(tmp_path:
         assert mine == {f"{name}{index}": {"value": float(index)} for index in range(len(mine))}
 
 
-@pytest.mark.parametrize("line", [b"{", b"7", b'["a"]', b'["a", 1]', b'["a", {"value": "x"}]', b"\xff", b'["a", {}, 1]'])
+@pytest.mark.parametrize(
+    "line", [b"{", b"7", b'["a"]', b'["a", 1]', b'["a", {"value": "x"}]', b"\xff", b'["a", {}, 1]']
+)
 def test_a_damaged_line_is_said(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "m"
     path.write_bytes(line + b"\n")

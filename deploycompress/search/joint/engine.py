@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from deploycompress.constraint import Constraint
 from deploycompress.evaluation import Evaluation
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.joint.choices import Vector, number
@@ -57,7 +58,8 @@ def ask(state: State) -> Proposal:
     """
     if state.stop is not None:
         raise ValueError(f"The search is over: {state.stop}.")
-    return state.journal.asking(state.rollouts[-1].candidate, step=state.updates)
+    last = state.rollouts[-1]
+    return state.journal.asking(last.candidate, step=state.updates, needs_accuracy=last.is_probe)
 
 
 def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float) -> State:
@@ -70,11 +72,11 @@ def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float
     journal = noted(state.journal, proposal.candidate, evaluation)
     state = replace(state, journal=_turned(journal))
     state = replace(state, whole=_whole(state, evaluation))
-    if evaluation.accuracy is not None and is_met(journal, evaluation):
-        gone = number(journal.space).gone(proposal.candidate)
-        state = replace(state, seen=(*state.seen, tuple(gone.tolist())), rewards=(*state.rewards, reward))
+    is_enough = is_met(journal, evaluation)
+    if evaluation.climb and not evaluation.is_degenerate and (is_enough or proposal.needs_accuracy):
+        state = _with_seen(state, proposal.candidate, reward if is_enough else _untrained(state, evaluation), is_enough)
     told = replace(state.rollouts[-1], reward=reward)
-    if reward > DEGENERATE_REWARD and is_met(journal, evaluation):
+    if reward > DEGENERATE_REWARD and is_enough:
         best = sorted((*state.elite, told), key=lambda one: -(one.reward or 0.0))
         state = replace(state, elite=tuple(best[: state.settings.elite]))
     state = replace(state, rollouts=(*state.rollouts[:-1], told))
@@ -83,6 +85,22 @@ def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float
     if journal.is_over:
         return replace(state, stop=StopReason.FINISHED)
     return _drawn(state)
+
+
+def _with_seen(state: State, candidate: Candidate, worth: float, is_enough: bool) -> State:
+    gone = number(state.journal.space).gone(candidate)
+    return replace(
+        state,
+        seen=(*state.seen, tuple(gone.tolist())),
+        rewards=(*state.rewards, worth),
+        probes=(*state.probes, not is_enough),
+    )
+
+
+def _untrained(state: State, evaluation: Evaluation) -> float:
+    """Give what a student would be worth after recalibration alone, whatever it breaks."""
+    metrics = {**evaluation.metrics, "accuracy": evaluation.climb[0]}
+    return unconstrained(replace(evaluation, metrics=metrics), state.reward_settings)
 
 
 def policies_of(state: State) -> Policies:
@@ -133,19 +151,30 @@ class _Outlook:
 
 def _outlook(state: State) -> _Outlook:
     journal = state.journal
-    task = Task(choices=number(journal.space), rows=journal.rows, correction=journal.correction)
-    savings, beliefs = task.savings(), None
+    rows, choices, beliefs = journal.rows, number(journal.space), None
+    if _is_survey(state):
+        rows = tuple(_on_the_way(row, journal.space, state.settings.probe_depth) for row in rows)
+    task = Task(choices=choices, rows=rows, correction=journal.correction)
+    savings = task.savings()
     if not _is_survey(state):
-        gone = np.asarray(state.seen).reshape(-1, len(savings))
-        beliefs = fitted(gone, np.asarray(state.rewards), savings, state.whole)
+        gone, probes = np.asarray(state.seen).reshape(-1, len(choices)), np.asarray(state.probes, dtype=np.bool_)
+        beliefs = fitted(gone, np.asarray(state.rewards), probes, savings, state.whole)
     return _Outlook(task=task, savings=savings, logits=_logits(state, task), beliefs=beliefs)
+
+
+def _on_the_way(row: Constraint, space: Space, depth: float) -> Constraint:
+    """Put a limit between the teacher and where it is, at a share of the way."""
+    if not row.metrics <= space.teacher.keys():
+        return row
+    whole = row.value(space.teacher)
+    return replace(row, bound=min(max(whole - depth * (whole - row.bound), row.bound), whole))
 
 
 def _rollout(state: State, outlook: _Outlook, rng: np.random.Generator, boldness: float) -> Rollout:
     """Roll the policy out; after the survey the sensitivities it believes in then say what to exchange."""
     task, savings = outlook.task, outlook.savings
     if outlook.beliefs is None:
-        return _policy_rollout(state, outlook, _rarity(state, len(savings)), rng)
+        return _probe(state, outlook, rng)
     losses = outlook.beliefs.drawn(rng, boldness)
     price = losses / savings
     usual = float(price.mean())
@@ -156,6 +185,14 @@ def _rollout(state: State, outlook: _Outlook, rng: np.random.Generator, boldness
     rollout = _policy_rollout(state, outlook, -state.settings.sensitivity_weight * price / usual, rng)
     better = exchanged(task, rollout.candidate, believed, state.settings.exchanges)
     return replace(rollout, candidate=better)
+
+
+def _probe(state: State, outlook: _Outlook, rng: np.random.Generator) -> Rollout:
+    """Take steps on the way to the limit, those first that were tried least."""
+    rollout = _policy_rollout(state, outlook, _rarity(state, len(outlook.savings)), rng)
+    if state.settings.probe_depth < 1:
+        return Rollout(candidate=rollout.candidate, is_probe=True)
+    return rollout
 
 
 def _policy_rollout(state: State, outlook: _Outlook, offset: Vector, rng: np.random.Generator) -> Rollout:
@@ -202,7 +239,7 @@ def _logits(state: State, task: Task) -> Vector:
 def _updated(state: State) -> State:
     """Let the policy learn from the rollouts, and begin the next ones."""
     learning = [rollout for rollout in state.rollouts if rollout.taken]
-    rewards = [_tamed(rollout.reward, state.rewards) for rollout in learning]
+    rewards = [_tamed(rollout.reward, _at_the_limit(state)) for rollout in learning]
     state = replace(state, rollouts=(), updates=state.updates + 1)
     if not learning:
         return state
@@ -227,7 +264,7 @@ def _reinforced(state: State, learning: list[Rollout], rewards: list[float], exp
         behaviour=torch.tensor([(*one.behaviour, *[0.0] * (longest - len(one.behaviour))) for one in learning]),
         rewards=torch.tensor(rewards, dtype=torch.float32),
         baseline=expected,
-        scale=max(float(np.std(state.rewards)), 1e-3) if len(state.rewards) > 1 else 1.0,
+        scale=max(float(np.std(_at_the_limit(state) or (0.0, 1.0))), 1e-3),
     )
     weights = from_text(state.weights)
     table, _ = policy(weights, batch.actions)
@@ -240,6 +277,11 @@ def _reinforced(state: State, learning: list[Rollout], rewards: list[float], exp
         adam_steps=moments.steps,
         entropy=float(entropy_of(table.detach()).mean()),
     )
+
+
+def _at_the_limit(state: State) -> tuple[float, ...]:
+    """Give the rewards of students that met the limit."""
+    return tuple(reward for reward, is_probe in zip(state.rewards, state.probes, strict=True) if not is_probe)
 
 
 def _tamed(reward: float | None, others: tuple[float, ...]) -> float:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploycompress.search.joint.choices import Vector
+
+Mask = NDArray[np.bool_]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LEAST_STUDENTS = 4
@@ -38,7 +41,7 @@ class Sensitivities:
         return np.maximum(found, self.least)
 
 
-def fitted(gone: Vector, rewards: Vector, savings: Vector, whole: float) -> Sensitivities:
+def fitted(gone: Vector, rewards: Vector, probes: Mask, savings: Vector, whole: float) -> Sensitivities:
     """Fit losses to students.
 
     Before anything is seen, a choice costs what it saves, at the price that the students paid on average between the
@@ -47,6 +50,8 @@ def fitted(gone: Vector, rewards: Vector, savings: Vector, whole: float) -> Sens
     Args:
         gone: what went of every choice in each student, shape [n, P].
         rewards: of the students, shape [n].
+        probes: which of them were looked at on the way to the limit and with less training, shape [n]; they are
+            compared with each other only.
         savings: of every choice when all of it goes, above zero, shape [P].
         whole: the teacher's reward.
     """
@@ -59,8 +64,11 @@ def fitted(gone: Vector, rewards: Vector, savings: Vector, whole: float) -> Sens
     if count < LEAST_STUDENTS or not after.std() > 0:
         return Sensitivities(mean=usual, root=np.diag(usual), least=LEAST_PRICE * usual)
     inputs = gone * savings / savings.mean()
-    inputs, targets = inputs - inputs.mean(axis=0), lost - gone @ usual
-    targets = targets - targets.mean()
+    targets = lost - gone @ usual
+    for some in (probes, ~probes):
+        if some.any():
+            inputs[some] -= inputs[some].mean(axis=0)
+            targets[some] -= targets[some].mean()
     strength = min(STRENGTHS, key=lambda one: _left_out_error(inputs, targets, one))
     covariance = np.linalg.inv(inputs.T @ inputs + strength * np.eye(len(savings)))
     deviation = covariance @ inputs.T @ targets

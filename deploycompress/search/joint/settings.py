@@ -15,6 +15,8 @@ class Settings:
     Attributes:
         survey_share: share of the evaluations spent before anything is believed, on candidates that try everything
             about equally often.
+        probe_depth: how far these go from the teacher to the limit, in (0, 1]. Near the teacher losses add up and show
+            after recalibration alone, and several choices are tried at once; at the limit candidates can win.
         sensitivity_weight: how much the measured sensitivities count in the policy; 0 leaves it to the gradients.
         boldness: spread of the sensitivities that a rollout believes in, in standard errors, after the survey.
         last_boldness: the same at the end of the search.
@@ -32,6 +34,7 @@ class Settings:
     """
 
     survey_share: float = 0.25
+    probe_depth: float = 0.4
     sensitivity_weight: float = 1.0
     boldness: float = 1.0
     last_boldness: float = 0.2
@@ -51,6 +54,8 @@ class Settings:
         for name, low in (("rollouts", 1), ("epochs", 1), ("exchanges", 0), ("elite", 1)):
             if getattr(self, name) < low:
                 raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be at least {low}.")
+        if not 0 < self.probe_depth <= 1:
+            raise UsageError(f"Joint setting 'probe_depth' is {self.probe_depth}; it must be in (0, 1].")
         for name in ("survey_share", "baseline_decay", "local_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be in [0, 1].")

@@ -23,6 +23,7 @@ class Rollout:
         offset: what was added to the policy's logits, shape [P].
         taken: choices in order.
         behaviour: their log-probabilities.
+        is_probe: whether it only says something of the choices, and is not meant to meet the limit.
         reward: none before it is known.
     """
 
@@ -30,6 +31,7 @@ class Rollout:
     offset: tuple[float, ...] = ()
     taken: tuple[int, ...] = ()
     behaviour: tuple[float, ...] = ()
+    is_probe: bool = False
     reward: float | None = None
 
 
@@ -47,7 +49,8 @@ class State:
         updates: of the policy.
         whole: the teacher's reward.
         seen: what went in each student whose reward says something of it, shape [n, P].
-        rewards: of these.
+        rewards: of these; of probes what they would be worth without training and limits.
+        probes: which of these did not meet the limit.
         rollouts: of the coming update; the last one is asked about.
         elite: the best students, best first.
         entropy: mean of the policy's choices in the last update, nats.
@@ -64,6 +67,7 @@ class State:
     whole: float = 1.0
     seen: tuple[tuple[float, ...], ...] = ()
     rewards: tuple[float, ...] = ()
+    probes: tuple[bool, ...] = ()
     rollouts: tuple[Rollout, ...] = ()
     elite: tuple[Rollout, ...] = ()
     entropy: float | None = None

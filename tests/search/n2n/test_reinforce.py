@@ -131,7 +131,7 @@ def test_the_critic_learns_to_foresee_what_the_baseline_misses() -> None:
         learnt, _ = reinforced(policy, weights, Moments(), batch, learning)
         _, values = policy(learnt, batch.actions)
         assert values is not None
-        missed.append(float((values + BASELINE - np.mean(REWARDS)).abs().mean()))
+        missed.append(float((values + BASELINE - float(np.mean(REWARDS))).abs().mean()))
     assert missed[1] < 0.25 * missed[0]
 
 
