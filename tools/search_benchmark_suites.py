@@ -129,9 +129,8 @@ def _variants() -> list[Run]:
             reward=reward,
             distils=False,
         )
-        for seed in range(2)
+        for seed in range(1)
         for name, (settings, reward, rows) in named.items()
-        if seed == 0 or name == "actor-critic"
     ]
 
 

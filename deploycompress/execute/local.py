@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections import Counter
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
@@ -47,7 +48,8 @@ Memory = MutableMapping[str, Metrics]
 Mask = NDArray[np.bool_]
 
 DEFAULT_ADVANCE_S = 30.0
-ATTEMPTS = 4
+ATTEMPTS = 6
+PAUSE_S = 0.25  # before the second attempt; doubled each time
 DISTURBED = 1.5  # times the teacher's usual latency
 
 
@@ -172,11 +174,19 @@ class LocalEnvironment:
             return f"refused:{candidate.to_json()}"
 
     def measure(self, candidate: Candidate) -> Evaluation:
-        """Slim and measure; what cannot be cut or measured is a failure."""
+        """Slim and measure; what cannot be cut or measured is a failure.
+
+        Raises:
+            FailedMeasurementError: the machine is too busy to measure on.
+        """
         before = self._timer.seconds
         try:
             metrics = self._metrics(self._student(candidate).graph)
-        except (PlanError, FailedMeasurementError) as error:
+        except PlanError as error:
+            return self._evaluation({}, before, failure=str(error))
+        except FailedMeasurementError as error:
+            if error.kind is FailureKind.INCONCLUSIVE:
+                raise  # the machine's doing: no student shall pay for it
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
 
@@ -298,10 +308,11 @@ class LocalEnvironment:
         """
         seconds = self._settings.measure_seconds
         for attempt in range(ATTEMPTS):
-            found = self._meter.measure(shipped, baseline=self.baseline, max_seconds=seconds * 2**attempt)
+            found = self._meter.measure(shipped, baseline=self.baseline, max_seconds=seconds)
             self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
             if found.baseline_median_ms <= DISTURBED * self._baseline_ms:
                 return found
+            time.sleep(PAUSE_S * 2**attempt)
         raise FailedMeasurementError(
             FailureKind.INCONCLUSIVE,
             f"The teacher took {found.baseline_median_ms:.3g} ms and {self._baseline_ms:.3g} ms before: something else "

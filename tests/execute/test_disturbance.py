@@ -13,8 +13,9 @@ import pytest
 
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
-from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.local import ATTEMPTS, LocalEnvironment, LocalSettings
 from deploycompress.graph import Graph
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.task import read_data
@@ -27,8 +28,13 @@ from tests.digits import trained_digits_net
 pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
 
 HALF, QUARTER = Candidate(widths={"conv2": 16}), Candidate(widths={"conv2": 8})
-SECONDS = 0.25
+SECONDS = 0.1
 NS_PER_MS = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploycompress.execute.local.PAUSE_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -85,22 +91,21 @@ def test_a_quiet_measurement_counts_at_once(teacher: Graph, task: TaskData, real
     assert meter.asked_s == [SECONDS, SECONDS]
 
 
-def test_a_disturbed_one_is_taken_again_for_longer(teacher: Graph, task: TaskData, real: Measurement) -> None:
+def test_a_disturbed_one_is_taken_again(teacher: Graph, task: TaskData, real: Measurement) -> None:
     one, meter = environment(teacher, task, real, (50, 100), (90, 151), (70, 300), (30, 100))
     one.measure(HALF)
     assert one.measure(QUARTER).metrics["latency_ratio"] == 0.3
-    assert meter.asked_s == [SECONDS, SECONDS, 2 * SECONDS, 4 * SECONDS]
+    assert meter.asked_s == 4 * [SECONDS]
 
 
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_remembered(
     teacher: Graph, task: TaskData, real: Measurement
 ) -> None:
-    one, _ = environment(teacher, task, real, (50, 100), *[(40, 200)] * 4, (40, 110))
+    one, _ = environment(teacher, task, real, (50, 100), *[(40, 200)] * ATTEMPTS, (40, 110))
     one.measure(HALF)
-    failed = one.measure(QUARTER)
-    assert failed.is_degenerate
-    assert failed.metrics == {}
-    assert "The teacher took 200 ms and 100 ms before: something else uses the machine" in failed.failure
+    with pytest.raises(FailedMeasurementError, match=r"took 200 ms and 100 ms before: something else uses") as raised:
+        one.measure(QUARTER)
+    assert raised.value.kind is FailureKind.INCONCLUSIVE
     assert one.measure(QUARTER).metrics["latency_ratio"] == 40 / 110
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -85,9 +86,15 @@ def whole(name: str, toy: Toy | None = None, **how: Any) -> Run:  # Any: passed 
     return searched(*started(name, toy.space, **how), toy, limit=how.get("evaluations", BUDGET))
 
 
+@cache
+def looked_at(name: str) -> Run:
+    """Give a whole search for tests that only look at it."""
+    return whole(name)
+
+
 @each_engine
 def test_a_search_finds_a_student_within_the_limits_and_its_budget(name: str) -> None:
-    seen = whole(name)
+    seen = looked_at(name)
     assert seen.outcome.is_feasible
     assert seen.outcome.best is not None
     assert latency_of(seen.outcome.best.proposal.candidate) <= 0.6
@@ -106,7 +113,7 @@ def test_an_engine_ends_by_itself_within_what_it_was_given(name: str, evaluation
 
 @each_engine
 def test_the_same_seed_proposes_the_same_and_another_seed_something_else(name: str) -> None:
-    first, again, other = (whole(name, seed=seed).candidates for seed in (3, 3, 4))
+    first, again, other = (whole(name, seed=seed, evaluations=40).candidates for seed in (3, 3, 4))
     assert first == again
     assert name in DETERMINISTIC or first != other
 
@@ -114,7 +121,7 @@ def test_the_same_seed_proposes_the_same_and_another_seed_something_else(name: s
 @each_engine
 def test_asking_changes_nothing_and_may_be_repeated(name: str) -> None:
     engine, state = started(name, make_space())
-    for one in (state, *whole(name).states[:10]):
+    for one in (state, *looked_at(name).states[:10]):
         before = one.to_json()
         assert engine.ask(one) == engine.ask(one)
         assert one.to_json() == before
@@ -138,7 +145,7 @@ def test_a_search_killed_anywhere_and_read_from_json_goes_on_as_if_nothing_happe
     rewards = rewarded(annealing=annealing)
     full = whole(name, rewards=rewards, evaluations=30)
     count = len(full.states)
-    for at in sorted({1, 2, 5, count // 2, 3 * count // 4, count - 1}):
+    for at in sorted({2, count // 2, count - 1}):
         toy, engine = Toy(), load_engine(name)
         state = engine.restore(full.states[at - 1].to_json())
         rest = searched(engine, state, toy, limit=30, trace=full.outcome.trace[:at])
@@ -149,7 +156,7 @@ def test_a_search_killed_anywhere_and_read_from_json_goes_on_as_if_nothing_happe
 @each_engine
 def test_every_state_comes_back_from_json_to_the_last_digit(name: str) -> None:
     engine, state = started(name, make_space())
-    for one in (state, *whole(name).states):
+    for one in (state, *looked_at(name).states):
         text = one.to_json()
         assert engine.restore(text).to_json() == text
         assert engine.restore(text).stop == one.stop
@@ -191,7 +198,7 @@ def test_only_what_the_space_allows_is_proposed(name: str) -> None:
 
 @each_engine
 def test_progress_is_a_share_that_does_not_fall(name: str) -> None:
-    progress = [entry.proposal.progress for entry in whole(name).outcome.trace]
+    progress = [entry.proposal.progress for entry in looked_at(name).outcome.trace]
     assert progress == sorted(progress)
     assert 0 <= progress[0] <= progress[-1] <= 1
 

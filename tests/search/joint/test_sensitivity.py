@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploycompress.search.joint.sensitivity import LEAST_STUDENTS, STRENGTHS, fitted
+from deploycompress.search.joint.sensitivity import LEAST_STUDENTS, STRENGTHS, Sensitivities, fitted
 
 Array = NDArray[np.float64]
 WHOLE = 0.0
@@ -18,6 +18,11 @@ def students(count: int = 12, choices: int = 4, *, noise: float = 0.02, seed: in
     gone = rng.random((count, choices))
     losses = np.array([2.0, 0.5, 1.0, 3.0])[:choices]
     return gone, WHOLE - gone @ losses - 0.1 + noise * rng.standard_normal(count), losses
+
+
+def alike(gone: Array, rewards: Array, savings: Array, whole: float) -> Sensitivities:
+    """Fit to students of which none was a probe."""
+    return fitted(gone, rewards, np.zeros(len(rewards), dtype=np.bool_), savings, whole)
 
 
 def ridge(inputs: Array, targets: Array, strength: float) -> Array:
@@ -49,7 +54,7 @@ def test_losses_are_those_of_the_strength_that_foresees_left_out_students_best(s
     inputs, targets = gone * scale, lost - gone @ usual
     errors = {strength: left_out(inputs, targets, strength) for strength in STRENGTHS}
     best = min(errors, key=lambda one: errors[one])
-    found = fitted(gone, rewards, savings, WHOLE)
+    found = alike(gone, rewards, savings, WHOLE)
     np.testing.assert_allclose(found.mean, usual + scale * ridge(inputs, targets, best)[1:], rtol=1e-6)
     centred = inputs - inputs.mean(axis=0)
     covariance = errors[best] * np.linalg.inv(centred.T @ centred + best * np.eye(4))
@@ -58,28 +63,41 @@ def test_losses_are_those_of_the_strength_that_foresees_left_out_students_best(s
 
 def test_losses_are_found_when_there_are_students_enough() -> None:
     gone, rewards, losses = students(400, noise=0.01)
-    np.testing.assert_allclose(fitted(gone, rewards, np.full(4, 0.1), WHOLE).mean, losses, atol=0.05)
+    np.testing.assert_allclose(alike(gone, rewards, np.full(4, 0.1), WHOLE).mean, losses, atol=0.05)
 
 
 @pytest.mark.parametrize("count", range(LEAST_STUDENTS))
 def test_before_there_are_students_enough_a_choice_costs_what_it_saves(count: int) -> None:
     gone, rewards, _ = students(count)
     savings = np.array([0.1, 0.2, 0.4, 0.1])
-    mean = fitted(gone, rewards, savings, WHOLE).mean
+    mean = alike(gone, rewards, savings, WHOLE).mean
     np.testing.assert_allclose(mean / mean[0], savings / savings[0])
     assert (mean > 0).all()
+
+
+def test_probes_are_compared_with_each_other_only() -> None:
+    """What all probes lack, because they were trained less, is nobody's loss."""
+    gone, rewards, losses = students(400, noise=0.01)
+    probes = np.arange(400) % 4 == 0
+    gone = np.where(probes[:, None], gone / 2, gone)
+    rewards = WHOLE - gone @ losses - 0.1 - 5.0 * probes
+    savings = np.full(4, 0.1)
+    np.testing.assert_allclose(fitted(gone, rewards, probes, savings, WHOLE).mean, losses, atol=0.05)
+    assert np.abs(alike(gone, rewards, savings, WHOLE).mean - losses).max() > 1.0
+    everyone = fitted(gone, rewards, np.ones(400, dtype=np.bool_), savings, WHOLE)
+    np.testing.assert_array_equal(everyone.mean, alike(gone, rewards, savings, WHOLE).mean)
 
 
 def test_rewards_that_are_shares_are_compared_by_their_log_odds() -> None:
     gone, rewards, losses = students(400, noise=0.01)
     shares = 1 / (1 + np.exp(-(rewards / 3 + 2)))
-    found = fitted(gone, shares, np.full(4, 0.1), float(1 / (1 + np.exp(-2.0))))
+    found = alike(gone, shares, np.full(4, 0.1), float(1 / (1 + np.exp(-2.0))))
     np.testing.assert_allclose(found.mean, losses / 3, atol=0.05)
 
 
 def test_draws_spread_as_told_and_believe_in_no_gift() -> None:
     gone, rewards, _ = students(30, noise=0.3)
-    found = fitted(gone, rewards, np.full(4, 0.1), WHOLE)
+    found = alike(gone, rewards, np.full(4, 0.1), WHOLE)
     rng = np.random.default_rng(1)
     np.testing.assert_array_equal(found.drawn(rng, 0.0), np.maximum(found.mean, found.least))
     bold = np.array([found.drawn(rng, 1.0) for _ in range(4000)])
@@ -96,12 +114,12 @@ def test_draws_spread_as_told_and_believe_in_no_gift() -> None:
 def test_odd_rewards_give_numbers(rewards: Array) -> None:
     gone = np.random.default_rng(0).random((6, 4))
     for whole in (-1.0, 0.0, 1.0):
-        drawn = fitted(gone, rewards, np.full(4, 0.1), whole).drawn(np.random.default_rng(1), 1.0)
+        drawn = alike(gone, rewards, np.full(4, 0.1), whole).drawn(np.random.default_rng(1), 1.0)
         assert np.isfinite(drawn).all()
         assert (drawn > 0).all()
 
 
 def test_more_choices_than_students_give_numbers() -> None:
     rng = np.random.default_rng(0)
-    found = fitted(rng.random((5, 40)), rng.random(5), np.full(40, 0.02), 0.95)
+    found = alike(rng.random((5, 40)), rng.random(5), np.full(40, 0.02), 0.95)
     assert np.isfinite(found.drawn(rng, 1.0)).all()
