@@ -133,8 +133,8 @@ def run_one(bench: Bench, environment: LocalEnvironment, space: Space, job: Run,
         write_whole(state_path, f"{done}\n{after.to_json()}")  # type: ignore[attr-defined]
 
     outcome = run(
-        engine, state, environment, ladder=Ladder(steps=LADDER.steps[: job.rungs], share=LADDER.share), should_stop=lambda: False, on_evaluation=keep,
-        max_evaluations=job.evaluations, trace=trace,
+        engine, state, environment, ladder=Ladder(steps=LADDER.steps[: job.rungs], share=LADDER.share),
+        should_stop=lambda: False, on_evaluation=keep, max_evaluations=job.evaluations, trace=trace,
     )  # fmt: skip
     result: dict[str, object] = {"run": job.name, "evaluations": len(outcome.trace), "reason": outcome.reason}
     best = best_sample(outcome.trace, reward_settings)

@@ -32,8 +32,8 @@ from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import Block
-from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.masks import kept_channels
+from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import Compute, evaluation_compute, training_compute
 from deploycompress.train.distil import distil
@@ -91,7 +91,7 @@ class LocalEnvironment:
 
     Attributes:
         advance_settings: how a student is distilled between pruning steps; none for not at all.
-        baseline: the teacher with batch norm folded, which students are measured beside.
+        baseline: the teacher as it would ship, which students are measured beside.
         guide: the network that teaches: the best of the teacher and the students so far.
         teacher_accuracy: the teacher's accuracy on the validation split.
     """
@@ -125,7 +125,7 @@ class LocalEnvironment:
         self._timer = StageTimer()
         self._last: tuple[str, _Student | PlanError] | None = None
         self._measured: set[str] = set()
-        self.baseline = fold_batch_norm(teacher)
+        self.baseline = shipped_form(teacher)
         self._baseline_ms = math.inf
         self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
         self.advance_settings: DistilSettings | None = DistilSettings(seconds=DEFAULT_ADVANCE_S)
@@ -289,10 +289,10 @@ class LocalEnvironment:
             return _Student(plan=plan, graph=graph, digest=_digest(graph))
 
     def _metrics(self, student: Graph) -> Metrics:
-        key = f"metrics:{structure_digest(student)}"
+        shipped = shipped_form(student)
+        key = f"metrics:{structure_digest(shipped)}"
         self._measured.add(key)
         if key not in self._memory:
-            shipped = fold_batch_norm(student)
             with self._timer.stage("measure"):
                 measurement = self._undisturbed(shipped)
                 if self._settings.measures_rss:

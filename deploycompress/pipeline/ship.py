@@ -18,8 +18,8 @@ from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
 from deploycompress.plan import Plan
-from deploycompress.surgery.fold import fold_batch_norm
 from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
+from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.normalize import Normalization, normalize_numpy
 
@@ -43,8 +43,8 @@ class Parity:
 
 
 def finish(module: GraphModule) -> Graph:
-    """Write trained weights back and fold batch norm."""
-    return fold_batch_norm(from_torch(module))
+    """Write trained weights back, and take out what the device need not compute."""
+    return shipped_form(from_torch(module))
 
 
 def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, seed: int) -> Parity:

@@ -101,7 +101,7 @@ def test_device_that_is_not_here_is_exit_four(teacher: Path, tmp_path: Path) -> 
         (("--input-shape", "1,3,8,8"), 2, "--input-shape"),
         (("--set", "search.rollout=3"), 2, "search.rollouts"),
         (("--search", "greedy", "--policy", __file__), 2, "no policy to start from"),
-        (("--policy", __file__), 2, "not safetensors"),
+        (("--policy", __file__), 2, "not a safetensors file"),
         (("--policy", "missing.safetensors"), 2, "no policy file"),
         (("--arch", "tests.digits:DigitsNet"), 2, "--arch"),
     ],
