@@ -312,7 +312,8 @@ class LocalEnvironment:
             self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
             if found.baseline_median_ms <= DISTURBED * self._baseline_ms:
                 return found
-            time.sleep(PAUSE_S * 2**attempt)
+            if attempt < ATTEMPTS - 1:
+                time.sleep(PAUSE_S * 2**attempt)
         raise FailedMeasurementError(
             FailureKind.INCONCLUSIVE,
             f"The teacher took {found.baseline_median_ms:.3g} ms and {self._baseline_ms:.3g} ms before: something else "

@@ -69,10 +69,10 @@ def fitted(gone: Vector, rewards: Vector, probes: Mask, savings: Vector, whole: 
         if some.any():
             inputs[some] -= inputs[some].mean(axis=0)
             targets[some] -= targets[some].mean()
-    strength = min(STRENGTHS, key=lambda one: _left_out_error(inputs, targets, one))
+    strength = min(STRENGTHS, key=lambda one: _left_out_error(inputs, targets, probes, one))
     covariance = np.linalg.inv(inputs.T @ inputs + strength * np.eye(len(savings)))
     deviation = covariance @ inputs.T @ targets
-    noise = max(_left_out_error(inputs, targets, strength), 1e-6)
+    noise = max(_left_out_error(inputs, targets, probes, strength), 1e-6)
     scale = savings / savings.mean()
     return Sensitivities(
         mean=usual + scale * deviation,
@@ -89,9 +89,10 @@ def _transformed(values: Vector, rewards: Vector) -> Vector:
     return values
 
 
-def _left_out_error(inputs: Vector, targets: Vector, strength: float) -> float:
-    """Give the mean squared error of foreseeing each student from the others, in closed form."""
+def _left_out_error(inputs: Vector, targets: Vector, probes: Mask, strength: float) -> float:
+    """Give the mean squared error of foreseeing each student from the others of its kind, in closed form."""
     covariance = np.linalg.inv(inputs.T @ inputs + strength * np.eye(inputs.shape[1]))
-    hat = inputs @ covariance @ inputs.T + 1 / len(targets)
+    is_alike = probes[:, None] == probes
+    hat = inputs @ covariance @ inputs.T + is_alike / is_alike.sum(axis=1)
     errors = (targets - hat @ targets) / np.maximum(1 - np.diag(hat), 1e-3)
     return float((errors**2).mean())
