@@ -1,4 +1,4 @@
-"""Policies that propose candidates and learn from evaluations; no ONNX, no clock, no files.
+"""Policies that propose candidates and learn from evaluations; no ONNX, no clock, no files but a policy's own.
 
 The table below is all there is to choose from; engines are imported when they are used.
 """
