@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.channels.records import Channels, Role
+from deploycompress.constraint import ANALYTIC_METRICS
 from deploycompress.evaluation import Evaluation
 from deploycompress.graph import Graph, Node
 from deploycompress.search.costs import FACTOR_BOUNDS, LEAST_SAVING, forecast
@@ -205,6 +206,8 @@ def _factors(table: Space, together: Sequence[tuple[Candidate, Metrics]]) -> dic
     low, high = FACTOR_BOUNDS
     factors = {}
     for name, whole in table.teacher.items():
+        if name in ANALYTIC_METRICS:
+            continue  # counted, not measured: there is no noise to take out
         alone = sum(whole - metrics[name] for metrics in foreseen)
         saved = sum(metrics[name] for _, metrics in together)
         if alone > LEAST_SAVING * whole:

@@ -154,11 +154,11 @@ def test_a_refused_candidate_is_a_failure(environment: LocalEnvironment) -> None
 
 def test_training_helps_and_climbs_on_without_starting_anew(environment: LocalEnvironment) -> None:
     candidate = Candidate(widths={"conv1": 8, "conv2": 8})
-    evaluation = climbed(environment, candidate, 0, 20)
+    evaluation = climbed(environment, candidate, 0, 100)
     spent = environment.seconds["climb"]
-    evaluation = environment.judge(candidate, evaluation, 40)
+    evaluation = environment.judge(candidate, evaluation, 300)
     assert len(evaluation.climb) == 3
-    assert evaluation.climb[0] + 0.1 < evaluation.climb[1]
+    assert evaluation.climb[0] + 0.1 < evaluation.climb[2]
     assert evaluation.accuracy == evaluation.climb[-1]
     assert environment.seconds["climb"] > spent
 
