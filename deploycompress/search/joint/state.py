@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from deploycompress.search import record
+from deploycompress.search.costs import NO_CORRECTION
 from deploycompress.search.engine import StopReason
 from deploycompress.search.joint.settings import Settings
+from deploycompress.search.joint.table import Measured, learnt
 from deploycompress.search.journal import Journal
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate
@@ -24,6 +27,7 @@ class Rollout:
         taken: choices in order.
         behaviour: their log-probabilities.
         is_probe: whether it only says something of the choices, and is not meant to meet the limit.
+        single: the choice that it tries alone; none for all others.
         reward: none before it is known.
     """
 
@@ -32,6 +36,7 @@ class Rollout:
     taken: tuple[int, ...] = ()
     behaviour: tuple[float, ...] = ()
     is_probe: bool = False
+    single: int | None = None
     reward: float | None = None
 
 
@@ -51,6 +56,8 @@ class State:
         seen: what went in each student whose reward says something of it, shape [n, P].
         rewards: of these; of probes what they would be worth without training and limits.
         probes: which of these did not meet the limit.
+        measured: students that say what several choices save together.
+        singles: what each choice cost that was tried alone, after recalibration, when all of it goes.
         rollouts: of the coming update; the last one is asked about.
         elite: the best students, best first.
         entropy: mean of the policy's choices in the last update, nats.
@@ -68,6 +75,8 @@ class State:
     seen: tuple[tuple[float, ...], ...] = ()
     rewards: tuple[float, ...] = ()
     probes: tuple[bool, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    singles: Mapping[int, float] = field(default_factory=dict)
     rollouts: tuple[Rollout, ...] = ()
     elite: tuple[Rollout, ...] = ()
     entropy: float | None = None
@@ -77,6 +86,10 @@ class State:
     def reward_settings(self) -> RewardSettings:
         """The reward that students are compared by."""
         return self.journal.reward_settings
+
+    def informed(self) -> Journal:
+        """Give the journal with the savings as the students correct them."""
+        return replace(self.journal, space=learnt(self.journal.space, self.measured), correction=NO_CORRECTION)
 
     def to_json(self) -> str:
         """Write the state."""
