@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
+from deploycompress.search.baselines.standing import Standing
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.journal import Journal, check_answered, noted
 from deploycompress.search.moves import applied, moves, undone
@@ -57,41 +59,25 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Standing):
     """Where a search stands.
 
     Attributes:
         settings: of the engine.
-        journal: the task and what is known of it.
         population: the living, oldest first.
         pending: the candidate asked about.
-        stop: why the search is over, none while it is not.
     """
 
+    engine: ClassVar[str] = NAME
+
     settings: Settings
-    journal: Journal
     pending: Candidate
     population: tuple[Member, ...] = ()
-    stop: StopReason | None = None
 
     @property
     def size(self) -> int:
         """How many live at a time."""
         return max(self.settings.least_population, int(self.settings.population_share * self.journal.evaluations))
-
-    @property
-    def reward_settings(self) -> RewardSettings:
-        """The reward that students are compared by."""
-        return self.journal.reward_settings
-
-    @property
-    def entropy(self) -> float | None:
-        """None: there is no policy."""
-        return None
-
-    def to_json(self) -> str:
-        """Write the state."""
-        return record.to_json(self, NAME)
 
 
 def init(space: Space, reward_settings: RewardSettings, *, settings: Settings, evaluations: int, seed: int) -> State:
@@ -110,8 +96,7 @@ def ask(state: State) -> Proposal:
     Raises:
         ValueError: the search is over.
     """
-    if state.stop is not None:
-        raise ValueError(f"The search is over: {state.stop}.")
+    state.require_open()
     return state.journal.asking(state.pending, step=len(state.journal.seen) // state.size)
 
 

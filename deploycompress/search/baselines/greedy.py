@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import ClassVar
 
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
 from deploycompress.search.baselines.exchanges import exchanged
 from deploycompress.search.baselines.sensitivity import cheapest, expected_loss, learnt_from_step
+from deploycompress.search.baselines.standing import Standing
 from deploycompress.search.costs import forecast
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.journal import Journal, check_answered, is_met, noted
@@ -56,12 +58,11 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Standing):
     """Where a search stands.
 
     Attributes:
         settings: of the engine.
-        journal: the task and what is known of it.
         current: the candidate that steps are taken from.
         accuracy: of the current candidate, after recalibration alone; none when it was not measured.
         sensitivities: what is known of the losses.
@@ -76,11 +77,11 @@ class State:
         best_is_met: whether it meets the limits.
         best_reward: its reward.
         pending: the candidate asked about.
-        stop: why the search is over, none while it is not.
     """
 
+    engine: ClassVar[str] = NAME
+
     settings: Settings
-    journal: Journal
     current: Candidate
     accuracy: float | None = None
     sensitivities: Mapping[str, float] = field(default_factory=dict)
@@ -95,21 +96,6 @@ class State:
     best_is_met: bool = False
     best_reward: float = -1.0
     pending: Candidate = field(default_factory=Candidate)
-    stop: StopReason | None = None
-
-    @property
-    def reward_settings(self) -> RewardSettings:
-        """The reward that students are compared by."""
-        return self.journal.reward_settings
-
-    @property
-    def entropy(self) -> float | None:
-        """None: there is no policy."""
-        return None
-
-    def to_json(self) -> str:
-        """Write the state."""
-        return record.to_json(self, NAME)
 
 
 def init(space: Space, reward_settings: RewardSettings, *, settings: Settings, evaluations: int, seed: int) -> State:
@@ -131,8 +117,7 @@ def ask(state: State) -> Proposal:
     Raises:
         ValueError: the search is over.
     """
-    if state.stop is not None:
-        raise ValueError(f"The search is over: {state.stop}.")
+    state.require_open()
     is_probe = state.phase in (Phase.SWEEP, Phase.BASE)
     return state.journal.asking(state.pending, step=state.sweep, needs_accuracy=is_probe)
 

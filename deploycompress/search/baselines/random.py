@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
+from deploycompress.search.baselines.standing import Standing
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.journal import Journal, check_answered, noted
 from deploycompress.search.near_limit import drawn, drawn_anew
@@ -22,32 +24,16 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Standing):
     """Where a search stands.
 
     Attributes:
-        journal: the task and what is known of it.
         pending: the candidate asked about.
-        stop: why the search is over, none while it is not.
     """
 
-    journal: Journal
+    engine: ClassVar[str] = NAME
+
     pending: Candidate
-    stop: StopReason | None = None
-
-    @property
-    def reward_settings(self) -> RewardSettings:
-        """The reward that students are compared by."""
-        return self.journal.reward_settings
-
-    @property
-    def entropy(self) -> float | None:
-        """None: there is no policy."""
-        return None
-
-    def to_json(self) -> str:
-        """Write the state."""
-        return record.to_json(self, NAME)
 
 
 def init(
@@ -68,8 +54,7 @@ def ask(state: State) -> Proposal:
     Raises:
         ValueError: the search is over.
     """
-    if state.stop is not None:
-        raise ValueError(f"The search is over: {state.stop}.")
+    state.require_open()
     return state.journal.asking(state.pending, step=len(state.journal.seen))
 
 

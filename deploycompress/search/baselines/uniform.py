@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.search import record
+from deploycompress.search.baselines.standing import Standing
 from deploycompress.search.costs import fits
 from deploycompress.search.engine import Proposal, StopReason
 from deploycompress.search.journal import Journal, check_answered, digest, is_met, noted
@@ -50,12 +52,11 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Standing):
     """Where a search stands.
 
     Attributes:
         settings: of the engine.
-        journal: the task and what is known of it.
         enough: whether in the candidates answered so far as much went as had to, by digest.
         variant: which pair of offset and mix is being looked at.
         low: place on the variant's path of the largest amount that broke the limits; -1 before there is one.
@@ -63,11 +64,11 @@ class State:
         probes: made on the path.
         place: on the path, of the candidate asked about.
         pending: the candidate asked about.
-        stop: why the search is over, none while it is not.
     """
 
+    engine: ClassVar[str] = NAME
+
     settings: Settings
-    journal: Journal
     enough: Mapping[str, bool] = field(default_factory=dict)
     variant: int = 0
     low: int = -1
@@ -75,21 +76,6 @@ class State:
     probes: int = 0
     place: int = 0
     pending: Candidate = field(default_factory=Candidate)
-    stop: StopReason | None = None
-
-    @property
-    def reward_settings(self) -> RewardSettings:
-        """The reward that students are compared by."""
-        return self.journal.reward_settings
-
-    @property
-    def entropy(self) -> float | None:
-        """None: there is no policy."""
-        return None
-
-    def to_json(self) -> str:
-        """Write the state."""
-        return record.to_json(self, NAME)
 
 
 def init(space: Space, reward_settings: RewardSettings, *, settings: Settings, evaluations: int, seed: int) -> State:
@@ -108,8 +94,7 @@ def ask(state: State) -> Proposal:
     Raises:
         ValueError: the search is over.
     """
-    if state.stop is not None:
-        raise ValueError(f"The search is over: {state.stop}.")
+    state.require_open()
     return state.journal.asking(state.pending, step=state.variant)
 
 

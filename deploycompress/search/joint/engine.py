@@ -20,7 +20,7 @@ from deploycompress.search.joint.policy import OTHERS, first_weights
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.state import State
 from deploycompress.search.joint.survey import with_single
-from deploycompress.search.joint.table import Measured
+from deploycompress.search.joint.table import measured
 from deploycompress.search.journal import Journal, check_answered, is_met, noted
 from deploycompress.search.n2n.policy_file import Policies
 from deploycompress.search.n2n.policy_file import from_text as policies_from_text
@@ -68,8 +68,8 @@ def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float
     is_enough = is_met(journal, evaluation)
     single = state.rollouts[-1].single
     if single is None and not evaluation.is_degenerate:
-        known = {name: evaluation.metrics[name] for name in journal.space.teacher if name in evaluation.metrics}
-        state = replace(state, measured=(*state.measured, Measured(candidate=proposal.candidate, metrics=known)))
+        found = measured(state.journal.space, proposal.candidate, evaluation.metrics)
+        state = replace(state, measured=(*state.measured, found))
     if single is not None:
         if evaluation.climb and not evaluation.is_degenerate:
             lost = state.whole - _untrained(state, evaluation)

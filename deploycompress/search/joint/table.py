@@ -28,14 +28,20 @@ class Measured:
     metrics: Metrics
 
 
-def learnt(space: Space, measured: Sequence[Measured]) -> Space:
+def measured(space: Space, candidate: Candidate, metrics: Metrics) -> Measured:
+    """Keep of a student's metrics those of the table that are numbers."""
+    known = {name: metrics[name] for name in space.teacher if math.isfinite(metrics.get(name, math.nan))}
+    return Measured(candidate=candidate, metrics=known)
+
+
+def learnt(space: Space, students: Sequence[Measured]) -> Space:
     """Give the space with the savings that the students' measurements speak for.
 
     Args:
         space: with the table as it was measured choice by choice.
-        measured: students since.
+        students: measured since.
     """
-    factors = {name: _factors(space, measured, name) for name, whole in space.teacher.items() if whole > 0}
+    factors = {name: _factors(space, students, name) for name, whole in space.teacher.items() if whole > 0}
     parts = iter(range(len(space.removals) + len(space.free) + len(space.kernels)))
 
     def scaled(savings: Metrics, choice: int) -> dict[str, float]:
@@ -56,9 +62,9 @@ def learnt(space: Space, measured: Sequence[Measured]) -> Space:
     return replace(space, removals=removals, dimensions=dimensions, kernels=kernels)
 
 
-def _factors(space: Space, measured: Sequence[Measured], name: str) -> Vector:
+def _factors(space: Space, students: Sequence[Measured], name: str) -> Vector:
     """Fit the choices' factors: one for all by least squares, and their deviations from it by ridge regression."""
-    known = [one for one in measured if math.isfinite(one.metrics.get(name, math.nan))]
+    known = [one for one in students if name in one.metrics]
     count = len(space.removals) + len(space.free) + len(space.kernels)
     whole = space.teacher[name]
     table = np.array([_savings(space, one.candidate, name) for one in known]).reshape(len(known), count) / whole

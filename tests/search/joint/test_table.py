@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deploycompress.search.costs import forecast
-from deploycompress.search.joint.table import Measured, learnt
+from deploycompress.search.joint.table import Measured, learnt, measured
 from deploycompress.search.space import Candidate, Space
 from tests.search.toy import IMPORTANCE, latency_of, make_space
 
@@ -61,6 +61,7 @@ def test_nothing_measured_changes_nothing() -> None:
 
 def test_a_metric_that_was_not_measured_keeps_its_savings() -> None:
     space = make_space()
-    nan = Measured(candidate=space.candidate(remove=["b0"]), metrics={"latency_ratio": float("nan")})
-    for found in (learnt(space, [nan]), learnt(space, [Measured(candidate=nan.candidate, metrics={})])):
-        assert found.removals == space.removals
+    for metrics in ({"latency_ratio": float("nan")}, {}, {"unheard_of": 1.0}):
+        student = measured(space, space.candidate(remove=["b0"]), metrics)
+        assert student.metrics == {}
+        assert learnt(space, [student]).removals == space.removals
