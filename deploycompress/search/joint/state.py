@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from deploycompress.search import record
-from deploycompress.search.costs import NO_CORRECTION
 from deploycompress.search.engine import StopReason
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.table import Measured, learnt
@@ -89,7 +88,7 @@ class State:
 
     def informed(self) -> Journal:
         """Give the journal with the savings as the students correct them."""
-        return replace(self.journal, space=learnt(self.journal.space, self.measured), correction=NO_CORRECTION)
+        return replace(self.journal, space=learnt(self.journal.space, self.measured), correction={})
 
     def to_json(self) -> str:
         """Write the state."""
