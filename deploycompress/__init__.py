@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from deploycompress.measuring.meter import measure
     from deploycompress.network.module import from_torch, to_torch
     from deploycompress.network.pt2 import save_pt2
+    from deploycompress.pipeline.bench import bench
+    from deploycompress.pipeline.check import check
+    from deploycompress.pipeline.compare import compare
     from deploycompress.pipeline.inspection import inspect
     from deploycompress.pipeline.result import Result
     from deploycompress.pipeline.run import compress, resume
     from deploycompress.plan import Plan
-    from deploycompress.profile import Profile, load_profile
+    from deploycompress.profile import Profile
+    from deploycompress.profile_files import load_profile
     from deploycompress.surgery.blocks import Block, blocks
     from deploycompress.surgery.compose import compose
     from deploycompress.surgery.kernels import KernelChoice, kernel_choices, shrink_kernels
@@ -43,15 +47,18 @@ _HOMES: Mapping[str, str] = {
     "Plan": "plan",
     "Profile": "profile",
     "Result": "pipeline.result",
+    "bench": "pipeline.bench",
     "blocks": "surgery.blocks",
     "capture": "capturing.capture",
     "channel_groups": "channels.trace",
+    "check": "pipeline.check",
+    "compare": "pipeline.compare",
     "compose": "surgery.compose",
     "compress": "pipeline.run",
     "from_torch": "network.module",
     "inspect": "pipeline.inspection",
     "kernel_choices": "surgery.kernels",
-    "load_profile": "profile",
+    "load_profile": "profile_files",
     "masked": "surgery.masked",
     "measure": "measuring.meter",
     "remove_blocks": "surgery.remove",
@@ -72,9 +79,12 @@ __all__ = [
     "Plan",
     "Profile",
     "Result",
+    "bench",
     "blocks",
     "capture",
     "channel_groups",
+    "check",
+    "compare",
     "compose",
     "compress",
     "from_torch",

@@ -1,76 +1,54 @@
 """A target device as data: what it is, how ONNX Runtime is set up there, and what a student must meet.
 
-Profiles are TOML files. They may be shared, so nothing in them can load code, write a file or name a person's machine.
+Profiles are TOML files (`profile_files.py` reads them). They may be shared, so nothing in them can load code, write a
+file or name a person's machine.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import os
 import platform
-import tomllib
-from collections.abc import Iterable, Mapping
-from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 
 from deploycompress.constraint import Constraint, make_constraint
-from deploycompress.errors import ProfileError, UsageError
+from deploycompress.errors import UsageError
+from deploycompress.local_machine import holds, local_board, local_cpu, local_cpu_flags, same_architecture
+from deploycompress.profile_keys import PROVIDER_OPTIONS, SESSION_KEYS, Setting, unknown_name, wrong_settings
 
-SEARCH_PATH_VARIABLE = "DEPLOYCOMPRESS_PROFILES"
-
-_FLAG = frozenset({"0", "1"})
-_COUNT = frozenset(str(number) for number in range(1025))
-
-# ONNX Runtime accepts misspelt keys in silence, and some keys write files: only these may stand in a profile.
-SESSION_KEYS: Mapping[str, frozenset[str]] = {
-    "session.intra_op.allow_spinning": _FLAG,
-    "session.inter_op.allow_spinning": _FLAG,
-    "session.force_spinning_stop": _FLAG,
-    "session.set_denormal_as_zero": _FLAG,
-    "session.disable_prepacking": _FLAG,
-    "session.disable_cpu_ep_fallback": _FLAG,
-    "session.use_device_allocator_for_initializers": _FLAG,
-    "session.dynamic_block_base": _COUNT,
-}
-
-# The same for provider options: no plugin libraries, no cache folders.
-PROVIDER_OPTIONS: Mapping[str, frozenset[str]] = {
-    "CPUExecutionProvider": frozenset(),
-    "CUDAExecutionProvider": frozenset(
-        {"device_id", "gpu_mem_limit", "arena_extend_strategy", "cudnn_conv_algo_search", "prefer_nhwc", "use_tf32"}
-    ),
-    "TensorrtExecutionProvider": frozenset(
-        {
-            "device_id",
-            "trt_auxiliary_streams",
-            "trt_builder_optimization_level",
-            "trt_dla_core",
-            "trt_dla_enable",
-            "trt_fp16_enable",
-            "trt_int8_enable",
-            "trt_max_workspace_size",
-            "trt_min_subgraph_size",
-        }
-    ),
-    "XnnpackExecutionProvider": frozenset({"intra_op_num_threads"}),
-    "OpenVINOExecutionProvider": frozenset({"device_type", "num_of_threads", "precision"}),
-}
-
-_ARCHITECTURE_SYNONYMS = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
+OPERATOR_KIND = r"(conv|depthwise|grouped)[1-9]\d*(x[1-9]\d*)*|conv_transpose|gemm|matmul"
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+def _as_setting(value: object, read: ValidatorFunctionWrapHandler) -> Setting:
+    """Answer a wrong type with one sentence, not with one for each type that it could have been."""
+    try:
+        setting: Setting = read(value)
+    except ValidationError as error:
+        raise ValueError(f"a setting is text, a whole number, or true or false, not {value!r}") from error
+    return setting
+
+
 # TOML arrays arrive as lists; the elements stay strict.
 Names = Annotated[tuple[str, ...], Field(strict=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Width = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Device(_Table):
@@ -79,14 +57,18 @@ class Device(_Table):
     Attributes:
         title: the device's name as its maker writes it.
         arch: processor architecture as `uname -m` prints it.
-        board: text that the device tree's model must contain for a machine to be this device; empty for any machine
-            of the architecture.
+        board: text that the device tree's model must contain for a machine to be this device, `*` standing for any
+            text between; empty for any machine of the architecture.
+        not_board: text that the device tree's model must not contain; empty for none.
+        cpu_model: text that the processor's model name must contain; empty for any processor.
+        cpu_flags: features of the processor, as `/proc/cpuinfo` writes them, that a machine must have.
         cpu: processor cores and their clock.
         accelerator: graphics or neural processor; empty for none.
         ram_bytes: memory of the device.
         memory_bandwidth_gbs: memory bandwidth, 10^9 bytes per second.
         peak_gflops_fp32: arithmetic limit in single precision, 10^9 operations per second.
         power_watts: lowest and highest power mode.
+        power_mode: power mode that the facts belong to, by the name that the device's own tools give it.
         stack: operating system and drivers the facts belong to.
         sources: where the facts come from.
     """
@@ -94,12 +76,16 @@ class Device(_Table):
     title: str
     arch: str
     board: str = ""
+    not_board: str = ""
+    cpu_model: str = ""
+    cpu_flags: Names = ()
     cpu: str = ""
     accelerator: str = ""
     ram_bytes: Annotated[int, Field(gt=0)] | None = None
     memory_bandwidth_gbs: Positive | None = None
     peak_gflops_fp32: Positive | None = None
     power_watts: Annotated[tuple[Positive, ...], Field(strict=False, max_length=2)] = ()
+    power_mode: str = ""
     stack: str = ""
     sources: Names = ()
 
@@ -125,37 +111,38 @@ class Runtime(_Table):
     max_opset: Annotated[int, Field(ge=13)] = 17
     max_ir: Annotated[int, Field(ge=7)] = 8
     min_onnxruntime: Annotated[str, Field(pattern=r"^\d+\.\d+(\.\d+)?$")] = "1.23"
-    provider_options: dict[str, dict[str, str | int | bool]] = Field(default_factory=dict)
+    provider_options: dict[str, dict[str, Annotated[Setting, WrapValidator(_as_setting)]]] = Field(default_factory=dict)
     session: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("providers")
     @classmethod
     def _providers_are_known(cls, providers: tuple[str, ...]) -> tuple[str, ...]:
-        for provider in providers:
-            _require_known(provider, PROVIDER_OPTIONS, "execution provider")
+        _refuse(unknown_name(provider, PROVIDER_OPTIONS, "execution provider") for provider in providers)
         if len(set(providers)) != len(providers):
             raise ValueError(f"an execution provider is listed twice in {list(providers)}")
         return providers
 
     @field_validator("session")
     @classmethod
-    def _session_is_allowed(cls, session: dict[str, str]) -> dict[str, str]:
-        for key, value in session.items():
-            _require_known(key, SESSION_KEYS, "session key")
-            if value not in SESSION_KEYS[key]:
-                allowed = ", ".join(sorted(SESSION_KEYS[key], key=int)[:2])
-                raise ValueError(f"session key {key!r} has the value {value!r}; allowed are values such as {allowed}")
+    def _session_is_allowed(cls, session: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        _refuse(wrong_settings(session, SESSION_KEYS, "session key"))
+        refuses_processor = session.get("session.disable_cpu_ep_fallback") == "1"
+        if refuses_processor and "CPUExecutionProvider" in info.data.get("providers", ()):
+            raise ValueError(
+                "session.disable_cpu_ep_fallback = '1' contradicts CPUExecutionProvider in providers, ONNX Runtime "
+                "loads no model so; leave one of them out"
+            )
         return session
 
     @field_validator("provider_options")
     @classmethod
     def _options_are_allowed(
-        cls, options: dict[str, dict[str, str | int | bool]], info: ValidationInfo
-    ) -> dict[str, dict[str, str | int | bool]]:
-        for provider, values in options.items():
-            _require_known(provider, info.data.get("providers", ()), "execution provider")
-            for key in values:
-                _require_known(key, PROVIDER_OPTIONS[provider], f"{provider} option")
+        cls, options: dict[str, dict[str, Setting]], info: ValidationInfo
+    ) -> dict[str, dict[str, Setting]]:
+        providers = info.data.get("providers", PROVIDER_OPTIONS)
+        _refuse(unknown_name(provider, providers, "execution provider") for provider in options)
+        for provider, settings in options.items():
+            _refuse(wrong_settings(settings, PROVIDER_OPTIONS[provider], f"{provider} option"))
         return options
 
 
@@ -163,7 +150,8 @@ class Measure(_Table):
     """How the device is reached and how long it is measured.
 
     Attributes:
-        reach: way to the device; `local` measures on the machine that runs the search.
+        reach: way to the device: `local` is the machine that runs the search, `ssh` and `exec` need a target that is
+            given beside the profile, because a profile names no person's machine.
         warmup_seconds: least time of untimed runs before the first sample.
         percentile: which percentile of latency the metric `latency_ms` is.
         confidence: level of the intervals.
@@ -172,7 +160,7 @@ class Measure(_Table):
         max_seconds: longest time to sample one pair of models; fewer than `min_samples` by then is a failure.
     """
 
-    reach: Literal["local"] = "local"
+    reach: Literal["local", "ssh", "exec"] = "local"
     warmup_seconds: Annotated[float, Field(ge=0, le=60)] = 0.2
     percentile: Annotated[float, Field(ge=50, lt=100)] = 90.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -191,15 +179,44 @@ class Measure(_Table):
         return self
 
 
+class Quantum(_Table):
+    """Steps in which the channels of one kind of operator are counted best.
+
+    Attributes:
+        input: step of the input channels.
+        output: step of the output channels.
+    """
+
+    input: Width
+    output: Width
+
+
 class Channels(_Table):
     """What the device's kernels make of channel counts.
 
     Attributes:
         quantum: widths at multiples of it make the best use of the kernels; most widths between cost as much as the
             next multiple, or more.
+        quanta: the same by kind of operator and side, such as `conv3x3`, where it was measured.
     """
 
-    quantum: Annotated[int, Field(ge=1, le=1024)] = 1
+    quantum: Width = 1
+    quanta: dict[str, Quantum] = Field(default_factory=dict)
+
+    @field_validator("quanta")
+    @classmethod
+    def _kinds_have_the_form(cls, quanta: dict[str, Quantum]) -> dict[str, Quantum]:
+        _refuse(
+            f"unknown operator kind {kind!r}; kinds are such as conv3x3, depthwise3x3, grouped3x3, conv_transpose, "
+            "gemm and matmul"
+            for kind in quanta
+            if not re.fullmatch(OPERATOR_KIND, kind)
+        )
+        return quanta
+
+    def for_kind(self, kind: str) -> Quantum:
+        """Look up the quantum of a kind of operator, that of all operators when it has none of its own."""
+        return self.quanta.get(kind) or Quantum(input=self.quantum, output=self.quantum)
 
 
 class Profile(_Table):
@@ -212,7 +229,7 @@ class Profile(_Table):
         runtime: how ONNX Runtime is set up there.
         measure: how it is measured.
         channels: what its kernels make of channel counts.
-        constraints: what a student must meet there, written as `[[constraint]]` tables.
+        constraint: what a student must meet there, written as `[[constraint]]` tables.
     """
 
     name: str
@@ -239,130 +256,39 @@ class Profile(_Table):
         """Name the profile's content by its SHA-256, so that two profiles of one name are told apart."""
         return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
-    def is_device(self, arch: str, board: str = "") -> bool:
+    def is_device(self, arch: str, board: str = "", cpu: str = "", cpu_flags: Iterable[str] = ()) -> bool:
         """Say whether a machine is the profile's own device, so that numbers taken on it are measured, not proxy.
 
         Args:
             arch: the machine's architecture, as `platform.machine()` gives it.
             board: the machine's device-tree model; empty where it has none.
+            cpu: the model name of the machine's processor; empty when it is unknown.
+            cpu_flags: the processor's features; empty when they are unknown.
         """
-        same_architecture = _architecture(arch) == _architecture(self.device.arch)
-        return same_architecture and self.device.board.lower() in board.lower()
+        device = self.device
+        return (
+            same_architecture(arch, device.arch)
+            and holds(device.board, board)
+            and not (device.not_board and holds(device.not_board, board))
+            and holds(device.cpu_model, cpu)
+            and set(device.cpu_flags) <= set(cpu_flags)
+        )
 
     @property
     def is_local_device(self) -> bool:
         """Whether this very machine is the profile's device."""
-        return self.is_device(platform.machine(), local_board())
+        return self.is_device(platform.machine(), local_board(), local_cpu(), local_cpu_flags())
+
+    @property
+    def needs_target(self) -> bool:
+        """Whether somebody must say where the device is: it lies elsewhere, and profiles name no machine."""
+        return self.measure.reach != "local" and not self.is_local_device
 
 
-def load_profile(name_or_path: str | os.PathLike[str]) -> Profile:
-    """Read a profile, by path or by name.
-
-    A text that ends in `.toml` or has a folder in it is a path. A name is looked up in `./profiles`, then in the
-    folders of `$DEPLOYCOMPRESS_PROFILES`, then among the shipped profiles.
-
-    Raises:
-        ProfileError: there is no such profile, or the file is not one.
-
-    Examples:
-        >>> import deploycompress
-        >>> deploycompress.load_profile("x86").runtime.providers
-        ('CPUExecutionProvider',)
-    """
-    given = os.fspath(name_or_path)
-    path = Path(given)
-    if path.suffix == ".toml" or path.name != given:
-        return _read(path)
-    for folder in _folders():
-        candidate = folder / f"{given}.toml"
-        if candidate.is_file():
-            return _read(candidate)
-    names = profile_names()
-    raise ProfileError(
-        f"There is no profile {given!r}{_did_you_mean(given, names)}; known are {', '.join(names) or 'none'}, "
-        "or give the path of a .toml file."
-    )
-
-
-def profile_names() -> tuple[str, ...]:
-    """List the profiles that can be loaded by name, in alphabetical order."""
-    files = (entry.name for folder in _folders() if folder.is_dir() for entry in folder.iterdir())
-    return tuple(sorted({name.removesuffix(".toml") for name in files if name.endswith(".toml")}))
-
-
-def local_board() -> str:
-    """Read this machine's device-tree model; empty where there is none, as on any PC."""
-    try:
-        return Path("/proc/device-tree/model").read_text(errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
-
-
-def _folders() -> list[Traversable]:
-    listed = os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep)
-    return [Path("profiles"), *(Path(folder) for folder in listed if folder), _shipped_folder()]
-
-
-def _shipped_folder() -> Traversable:
-    try:
-        return resources.files("deploycompress.profiles")
-    except ModuleNotFoundError:  # run from a checkout that is not installed
-        return Path(__file__).parents[1] / "profiles"
-
-
-def _read(file: Traversable) -> Profile:
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProfileError(
-            f"Profile {file} cannot be read: {error.strerror}; known are {', '.join(profile_names())}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ProfileError(
-            f"Profile {file} is not UTF-8 text (byte {error.start}); a profile is a TOML file."
-        ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ProfileError(f"Profile {file} is not valid TOML: {error}.") from error
-    if "name" in table:
-        raise ProfileError(f"Profile {file} has the unknown key 'name'; a profile is named after its file.")
-    try:
-        return Profile.model_validate({**table, "name": file.name.removesuffix(".toml")})
-    except ValidationError as error:
-        raise ProfileError(f"Profile {file}: {_explain(error)}") from error
-
-
-def _explain(error: ValidationError) -> str:
-    first = error.errors()[0]
-    *tables, key = (str(part) for part in first["loc"]) if first["loc"] else ("",)
-    place = f"table [{'.'.join(tables)}]" if tables else "the top level"
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(tables)
-        return f"unknown key {key!r} in {place}{_did_you_mean(key, known)}; known are {', '.join(known)}."
-    if first["type"] == "missing":
-        return f"key {key!r} is missing in {place}."
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return f"{key!r} in {place}: {message}" + ("" if message.endswith(".") else ".")
-    return f"{key!r} in {place} is {first['input']!r}: {message.lower()}."
-
-
-def _known_keys(tables: list[str]) -> list[str]:
-    model: Any = Profile  # Any: walks from model class to model class by field annotation
-    for table in tables:
-        model = model.model_fields[table].annotation
-    fields = cast("type[BaseModel]", model).model_fields
-    return sorted(field.alias or name for name, field in fields.items() if (model, name) != (Profile, "name"))
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {near[0]!r}?" if near else ""
-
-
-def _require_known(name: str, known: Iterable[str], kind: str) -> None:
-    if name not in known:
-        listed = ", ".join(sorted(known)) or "none"
-        raise ValueError(f"unknown {kind} {name!r}{_did_you_mean(name, known)}; allowed are {listed}")
+def _refuse(problems: Iterable[str]) -> None:
+    found: Sequence[str] = [problem for problem in problems if problem]
+    if found:
+        raise ValueError("; ".join(found))
 
 
 def _to_constraint(row: dict[str, float]) -> Constraint:
@@ -372,7 +298,3 @@ def _to_constraint(row: dict[str, float]) -> Constraint:
         return make_constraint({metric: factor for metric, factor in row.items() if metric != "max"}, row["max"])
     except UsageError as error:
         raise ValueError(str(error)) from error
-
-
-def _architecture(name: str) -> str:
-    return _ARCHITECTURE_SYNONYMS.get(name.lower(), name.lower())

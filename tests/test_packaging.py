@@ -18,4 +18,4 @@ def test_every_package_is_listed_for_installation() -> None:
 def test_the_profiles_folder_is_mapped_into_the_package() -> None:
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     assert (ROOT / setuptools["package-dir"]["deploycompress.profiles"] / "x86.toml").is_file()
-    assert setuptools["package-data"]["deploycompress.profiles"] == ["*.toml"]
+    assert setuptools["package-data"]["deploycompress.profiles"] == ["*.toml", "*.json"]

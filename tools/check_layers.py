@@ -20,11 +20,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("pipeline",),
     ("report",),
-    ("execute",),
+    ("execute", "calibration"),
     ("search", "surgery", "train"),
     ("capturing", "channels", "network", "measuring", "store"),
+    ("profile_files", "profile_schema", "profile_advice"),
     ("profile", "views"),  # a profile holds constraints, a view is of a graph's constant
-    ("plan", "evaluation", "constraint", "graph"),
+    ("profile_keys", "local_machine"),
+    ("plan", "evaluation", "constraint", "graph", "verdict"),
     ("errors", "units"),
 )
 

@@ -27,7 +27,7 @@ from deploycompress.measuring.meter import Meter
 from deploycompress.network.module import to_torch
 from deploycompress.pipeline.space import build_space, with_savings
 from deploycompress.pipeline.task import read_data
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 from deploycompress.search import load_engine
 from deploycompress.search.engine import Kind
 from deploycompress.search.fidelity import Ladder
@@ -81,8 +81,8 @@ class Bench:
 
     def space(self, environment: LocalEnvironment) -> Space:
         """List what may go, with its table."""
-        quantum = load_profile("x86").channels.quantum
-        return with_savings(build_space(self.graph, self.channels, self.offered, quantum=quantum), environment.measure)
+        quanta = load_profile("x86").channels
+        return with_savings(build_space(self.graph, self.channels, self.offered, quanta=quanta), environment.measure)
 
     def distilled(self, environment: LocalEnvironment, best: TraceEntry) -> tuple[float, float]:
         """Distil a student shortly, and give its accuracy on the validation and on the test images."""

@@ -14,6 +14,7 @@ from deploycompress.cli.compress_options import CompressOptions
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
 from deploycompress.cli.model_options import loading_options, model_argument, only_model
 from deploycompress.cli.preflight import check_request, default_out, describe_request
+from deploycompress.cli.target_options import target_option
 from deploycompress.cli.types import ConstraintExpression, Duration
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ ENVIRONMENT = (
 @click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
 @loading_options
+@target_option
 @click.option(
     "-o",
     "--out",
@@ -105,7 +107,7 @@ ENVIRONMENT = (
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens; show tracebacks of internal errors.")
 @click.option("--dry-run", is_flag=True, help="Check the request, say what would be done, write nothing.")
 def compress_command(**options: Unpack[CompressOptions]) -> int:
-    """Run one compression; exit 0 when all constraints are met, 1 when not."""
+    """Run one compression; exit 0 when all constraints are met, 1 when one is broken, 4 when one is not known."""
     source = only_model(options["model"])
     out = options["out"] or default_out(source, options["profile"])
     check_request(source, options, out)
@@ -134,6 +136,7 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
             evaluations=options["evaluations"],
             epochs=options["epochs"],
             input_shape=options["input_shape"],
+            targets=options["targets"],
             arch=options["arch"],
             trust=options["trust"],
             allow=options["allow"],
@@ -147,10 +150,11 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
 
 def print_result(result: Result, *, as_json: bool) -> int:
     """Print a result on standard output, and give the exit code that says whether it met its constraints."""
+    from deploycompress.pipeline.gate import exit_code
     from deploycompress.report.summary import render_summary
 
     click.echo(json.dumps(result.document, indent=2) if as_json else render_summary(result.document, result.out))
-    return 0 if result.met else 1
+    return exit_code(result.document["constraints"])
 
 
 def _print_dry_run(source: Path, options: CompressOptions, out: Path) -> int:

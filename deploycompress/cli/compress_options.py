@@ -22,6 +22,7 @@ class CompressOptions(TypedDict):
     evaluations: int | None
     epochs: int | None
     input_shape: tuple[int, ...] | None
+    targets: tuple[str, ...]
     arch: str | None
     trust: bool
     allow: tuple[str, ...]

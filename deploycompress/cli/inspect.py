@@ -45,7 +45,7 @@ def inspect_command(
     verbose: bool,  # noqa: ARG001  read by the boundary
 ) -> int:
     """Print tables, or all of it as JSON."""
-    from deploycompress.profile import load_profile  # pydantic: not for --help
+    from deploycompress.profile_files import load_profile  # pydantic: not for --help
 
     source = only_model(model)
     check_model(source)

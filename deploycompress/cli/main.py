@@ -12,8 +12,12 @@ from typing import NoReturn
 
 import click
 
+from deploycompress.cli.bench import bench_command
 from deploycompress.cli.boundary import Manner, Terminated, installed_version, run_guarded
+from deploycompress.cli.check import check_command
+from deploycompress.cli.compare import compare_command
 from deploycompress.cli.compress import compress_command
+from deploycompress.cli.doctor import doctor_command
 from deploycompress.cli.group import DefaultCommandGroup
 from deploycompress.cli.help_text import EXIT_CODES, with_examples
 from deploycompress.cli.inspect import inspect_command
@@ -55,7 +59,11 @@ def program() -> None:
     """Hold the commands; each does its own work."""
 
 
+program.add_command(bench_command)
+program.add_command(check_command)
+program.add_command(compare_command)
 program.add_command(compress_command)
+program.add_command(doctor_command)
 program.add_command(inspect_command)
 program.add_command(profiles_group)
 program.add_command(report_command)

@@ -16,7 +16,7 @@ from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destin
 if TYPE_CHECKING:
     from deploycompress.cli.compress_options import CompressOptions
 
-COMMANDS = ("compress", "inspect", "profiles", "report", "resume")
+COMMANDS = ("bench", "check", "compare", "compress", "doctor", "inspect", "profiles", "report", "resume")
 
 
 def default_out(source: Path, profile: str) -> Path:
@@ -38,7 +38,7 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
         DataError: a path or pattern given as data matches nothing.
         OutputError: the folder holds a result already, or cannot be made.
     """
-    from deploycompress.profile import load_profile  # pydantic: not for --help
+    from deploycompress.profile_files import load_profile  # pydantic: not for --help
     from deploycompress.search import ENGINES
 
     if options["search"] not in ENGINES:
@@ -58,6 +58,7 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
     return {
         "model": str(source),
         "profile": options["profile"],
+        "targets": list(options["targets"]) or ["local"],
         "constraints": limits,
         "data": options["data"],
         "test_data": options["test_data"],

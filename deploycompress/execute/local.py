@@ -7,10 +7,8 @@ weights go back to their places in it, so that every candidate of a search is ov
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections import Counter
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,14 +18,13 @@ from deploycompress.channels.records import Channels
 from deploycompress.errors import PlanError
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.lineage import Lineage
-from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
+from deploycompress.execute.student_meter import Memory, Metrics, StudentMeter
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
+from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
-from deploycompress.measuring.measurement import Measurement
-from deploycompress.measuring.meter import Meter
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.search.space import Candidate
@@ -43,14 +40,9 @@ from deploycompress.train.importance import calibration_batches, taylor_scores
 from deploycompress.train.recalibrate import recalibrate
 from deploycompress.train.short_course import CourseSettings, ShortCourse
 
-Metrics = Mapping[str, float]
-Memory = MutableMapping[str, Metrics]
 Mask = NDArray[np.bool_]
 
 DEFAULT_ADVANCE_S = 30.0
-ATTEMPTS = 6
-PAUSE_S = 0.25  # before the second attempt; doubled each time
-DISTURBED = 1.5  # times the teacher's usual latency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +95,7 @@ class LocalEnvironment:
         offered: tuple[Block, ...],
         *,
         task: TaskData,
-        meter: Meter,
+        meter: Devices,
         settings: LocalSettings,
         memory: Memory | None = None,
     ) -> None:
@@ -118,16 +110,21 @@ class LocalEnvironment:
             settings: what an evaluation may cost.
             memory: what was measured and judged before, by digest; added to. None starts empty.
         """
-        self._channels, self._task, self._meter = channels, task, meter
+        self._channels, self._task = channels, task
         self._students = Students(teacher, channels, offered)
         self._settings, self._compute = settings, training_compute()
         self._memory: Memory = {} if memory is None else memory
         self._timer = StageTimer()
         self._last: tuple[str, _Student | PlanError] | None = None
-        self._measured: set[str] = set()
         self.baseline = shipped_form(teacher)
-        self._baseline_ms = math.inf
-        self._baseline_peak_bytes = meter.measure(self.baseline, max_seconds=0.0).activation_peak_bytes
+        self._meter = StudentMeter(
+            meter,
+            self.baseline,
+            seconds=settings.measure_seconds,
+            with_rss=settings.measures_rss,
+            memory=self._memory,
+            timer=self._timer,
+        )
         self.advance_settings: DistilSettings | None = DistilSettings(seconds=DEFAULT_ADVANCE_S)
         self.guide = to_torch(teacher)
         self.teacher_accuracy = self.exact_accuracy(self.guide)
@@ -147,7 +144,7 @@ class LocalEnvironment:
     @property
     def measurements(self) -> int:
         """Number of different networks whose latency was measured."""
-        return len(self._measured)
+        return self._meter.count
 
     @property
     def measuring_s(self) -> float:
@@ -181,7 +178,7 @@ class LocalEnvironment:
         """
         before = self._timer.seconds
         try:
-            metrics = self._metrics(self._student(candidate).graph)
+            metrics = self._meter.metrics(shipped_form(self._student(candidate).graph))
         except PlanError as error:
             return self._evaluation({}, before, failure=str(error))
         except FailedMeasurementError as error:
@@ -189,6 +186,10 @@ class LocalEnvironment:
                 raise  # the machine's doing: no student shall pay for it
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
+
+    def measure_ahead(self, candidates: Iterable[Candidate]) -> None:
+        """Measure students that will be asked about, many at a time where several devices share the work."""
+        self._meter.measure_ahead(self._shipped_forms(candidates))
 
     def judge(self, candidate: Candidate, evaluation: Evaluation, steps: int) -> Evaluation:
         """Add a student's accuracy after recalibration and some steps of distillation to its climb."""
@@ -270,6 +271,12 @@ class LocalEnvironment:
         with self._timer.stage("recover"):
             recalibrate(module.to(self._compute.device), batches, compute=self._compute)
 
+    def _shipped_forms(self, candidates: Iterable[Candidate]) -> Iterator[Graph]:
+        for candidate in candidates:
+            made = self._made(candidate)
+            if not isinstance(made, PlanError):
+                yield shipped_form(made.graph)
+
     def _student(self, candidate: Candidate) -> _Student:
         """Make a candidate's student; the last one is remembered, for it is asked about several times in a row."""
         text = candidate.to_json()
@@ -287,38 +294,6 @@ class LocalEnvironment:
             except PlanError as error:
                 return error
             return _Student(plan=plan, graph=graph, digest=_digest(graph))
-
-    def _metrics(self, student: Graph) -> Metrics:
-        shipped = shipped_form(student)
-        key = f"metrics:{structure_digest(shipped)}"
-        self._measured.add(key)
-        if key not in self._memory:
-            with self._timer.stage("measure"):
-                measurement = self._undisturbed(shipped)
-                if self._settings.measures_rss:
-                    measurement = replace(measurement, peak_rss_bytes=self._meter.peak_rss_bytes(shipped))
-            self._memory[key] = student_metrics(shipped, self.baseline, measurement, self._baseline_peak_bytes)
-        return self._memory[key]
-
-    def _undisturbed(self, shipped: Graph) -> Measurement:
-        """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.
-
-        Raises:
-            FailedMeasurementError: the machine did not become quiet.
-        """
-        seconds = self._settings.measure_seconds
-        for attempt in range(ATTEMPTS):
-            found = self._meter.measure(shipped, baseline=self.baseline, max_seconds=seconds)
-            self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
-            if found.baseline_median_ms <= DISTURBED * self._baseline_ms:
-                return found
-            if attempt < ATTEMPTS - 1:
-                time.sleep(PAUSE_S * 2**attempt)
-        raise FailedMeasurementError(
-            FailureKind.INCONCLUSIVE,
-            f"The teacher took {found.baseline_median_ms:.3g} ms and {self._baseline_ms:.3g} ms before: something else "
-            "uses the machine. Stop it, or measure later.",
-        )
 
     def _climbed(self, student: _Student) -> float:
         if student.module is None or student.rungs[: len(student.taught)] != student.taught:

@@ -1,8 +1,9 @@
 """Measurement: an ONNX graph and a profile in, raw samples out; ONNX Runtime runs in a process of its own."""
 
+from deploycompress.measuring.conditions import Conditions, Machine, MachineState
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.interval import Interval
-from deploycompress.measuring.measurement import Conditions, Machine, Measurement
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter, measure
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FailureKind",
     "Interval",
     "Machine",
+    "MachineState",
     "Measurement",
     "Meter",
     "measure",

@@ -1,4 +1,4 @@
-"""Confidence intervals that assume nothing of how latency is distributed."""
+"""Confidence intervals by order statistics, which assume nothing of how latency is distributed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-Rounds = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +21,16 @@ class Interval:
         if not self.low <= self.high:
             raise ValueError(f"an interval needs low <= high, got {self.low} and {self.high}")
 
+    def hull(self, other: Interval) -> Interval:
+        """Give the smallest interval that holds both."""
+        return Interval(low=min(self.low, other.low), high=max(self.high, other.high))
 
-def quantile(samples: Sequence[int], share: float) -> float:
+    def scaled(self, factor: float) -> Interval:
+        """Give the interval of the value times a factor above zero."""
+        return Interval(low=self.low * factor, high=self.high * factor)
+
+
+def quantile(samples: Sequence[float], share: float) -> float:
     """Give the smallest sample that at least a share of all samples does not exceed; the middle for the median.
 
     Args:
@@ -36,7 +42,7 @@ def quantile(samples: Sequence[int], share: float) -> float:
     return float(np.sort(samples)[max(math.ceil(share * len(samples)) - 1, 0)])
 
 
-def quantile_interval(samples: Sequence[int], share: float, confidence: float) -> Interval:
+def quantile_interval(samples: Sequence[float], share: float, confidence: float) -> Interval:
     """Bound a quantile of the distribution by order statistics, exactly and for any distribution.
 
     The number of samples below the quantile is binomial (n, share). The bounds are the innermost order statistics that
@@ -57,35 +63,17 @@ def quantile_interval(samples: Sequence[int], share: float, confidence: float) -
     return Interval(low=low, high=high)
 
 
-def ratio_interval(
-    numerator: Rounds, denominator: Rounds, confidence: float, generator: np.random.Generator, *, resamples: int = 1000
-) -> Interval:
-    """Bound the ratio of two medians by drawing whole rounds anew.
+def least_samples(share: float, confidence: float) -> int:
+    """Say how many samples it takes to bound a quantile from both sides.
 
-    Samples of one round share the machine's mood, and so do the two models' rounds of one index; drawing rounds instead
-    of samples keeps both facts (the cluster bootstrap).
+    All n samples lie below the quantile with probability share^n, and above it with (1 - share)^n; neither may exceed
+    half of the error.
 
     Args:
-        numerator: samples of the one model by round.
-        denominator: samples of the other by round, as many rounds.
-        confidence: level, in (0, 1).
-        generator: source of the draws.
-        resamples: number of draws.
+        share: which quantile, in (0, 1).
+        confidence: of the interval, in (0, 1).
     """
-    if len(numerator) != len(denominator):
-        raise ValueError(f"the models have {len(numerator)} and {len(denominator)} rounds; they must have equally many")
-    above, below = [np.asarray(part) for part in numerator], [np.asarray(part) for part in denominator]
-    ratios = []
-    for _ in range(resamples):
-        drawn = generator.integers(len(above), size=len(above))
-        ratios.append(_median_of(above, drawn) / _median_of(below, drawn))
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return Interval(low=float(low), high=float(high))
-
-
-def _median_of(rounds: list[NDArray[np.int64]], drawn: NDArray[np.int64]) -> float:
-    return float(np.median(np.concatenate([rounds[index] for index in drawn])))
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(share, 1 - share)))
 
 
 def _binomial_cumulative(count: int, share: float) -> NDArray[np.float64]:

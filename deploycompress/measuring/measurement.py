@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
-
-import numpy as np
 
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
-from deploycompress.measuring.interval import Interval, quantile, quantile_interval, ratio_interval
+from deploycompress.measuring.conditions import Conditions, Machine, MachineState
+from deploycompress.measuring.interval import Interval, least_samples, quantile, quantile_interval
 
-SCHEMA = 1
+__all__ = ["Conditions", "Machine", "MachineState", "Measurement"]
+
+SCHEMA = 2
 NS_PER_MS = 1e6
 BYTES_PER_MIB = 2**20
 
@@ -22,71 +23,25 @@ Rounds = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """Where samples were taken.
-
-    Attributes:
-        id: hash that tells machines apart without naming them.
-        arch: processor architecture.
-        board: device-tree model; empty on a PC.
-        cpu: processor model.
-        cores: processor cores in sight.
-        system: operating system and its version.
-        governor: frequency governor; empty where unknown.
-    """
-
-    id: str
-    arch: str
-    board: str
-    cpu: str
-    cores: int
-    system: str
-    governor: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
-    """What must be equal for two measurements to be put side by side.
-
-    Attributes:
-        machine: where the samples were taken.
-        onnxruntime: version of ONNX Runtime.
-        profile: name of the profile.
-        profile_digest: SHA-256 of the profile's content.
-        providers: execution providers of the session.
-        threads: threads inside one operator.
-        percentile: the percentile that the metric `latency_ms` is.
-        confidence: level of the intervals.
-        evidence: whether the machine is the profile's own device.
-    """
-
-    machine: Machine
-    onnxruntime: str
-    profile: str
-    profile_digest: str
-    providers: tuple[str, ...]
-    threads: int
-    percentile: float
-    confidence: float
-    evidence: Evidence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One model measured under one set of conditions, alone or beside a baseline.
 
-    Both models' samples come from one run of one process; there is no way to attach a baseline later.
+    Both models' samples come from the same runs of the same processes; there is no way to attach a baseline later.
 
     Attributes:
         conditions: machine, runtime and profile.
         model: SHA-256 of the model's bytes.
         baseline: SHA-256 of the baseline's bytes; empty when there was none.
+        starts: number of rounds in each process, in the order of `student_ns`.
         student_ns: latency samples by round, nanoseconds.
         baseline_ns: the baseline's, as many rounds, taken in turns with the model's; empty when there was none.
+        redone_rounds: number of rounds that the machine spoilt and that were taken again.
+        states: the machine before and after sampling, for each process.
         settled: whether latency was steady when sampling began.
-        load_average: the system's load before and after.
-        load_seconds: time to make the model's session.
+        load_seconds: time to make the model's session; the middle one of several processes.
+        first_run_ns: time of the first run in a session; the middle one of several processes.
         placement: number of nodes by execution provider; empty where ONNX Runtime does not tell.
+        file_bytes: size of the serialised model.
         weights_bytes: sum of the model's constants.
         activation_peak_bytes: largest sum of live activations.
         activation_evidence: `measured` (or `proxy`) when ONNX Runtime told, `analytic` when it was computed.
@@ -96,12 +51,16 @@ class Measurement:
     conditions: Conditions
     model: str
     baseline: str
+    starts: tuple[int, ...]
     student_ns: Rounds
     baseline_ns: Rounds
+    redone_rounds: int
+    states: tuple[MachineState, ...]
     settled: bool
-    load_average: tuple[float, float]
     load_seconds: float
+    first_run_ns: int
     placement: Mapping[str, int]
+    file_bytes: int
     weights_bytes: int
     activation_peak_bytes: int
     activation_evidence: Evidence
@@ -117,6 +76,8 @@ class Measurement:
             )
         if bool(self.baseline) != bool(self.baseline_ns):
             raise MeasureError("A baseline needs both its digest and its samples.")
+        if sum(self.starts) != len(self.student_ns) or min(self.starts, default=0) < 1:
+            raise MeasureError(f"Starts of {self.starts} rounds do not make {len(self.student_ns)} rounds.")
 
     @property
     def evidence(self) -> Evidence:
@@ -154,13 +115,42 @@ class Measurement:
         return quantile(self.samples_ns, self.conditions.percentile / 100) / NS_PER_MS
 
     @property
+    def throughput_per_s(self) -> float:
+        """How many inputs the model takes in a second, one after the other."""
+        return 1e3 / self.median_ms
+
+    @property
     def ratio(self) -> float:
-        """The model's median latency over the baseline's.
+        """The model's latency over the baseline's.
+
+        Each round gives the ratio of its two medians, each process the median of these, and the median of the processes
+        counts: neither a disturbed round nor a process whose memory happens to lie badly moves it.
 
         Raises:
             MeasureError: there was no baseline.
         """
-        return self.median_ms / self.baseline_median_ms
+        return quantile(self.start_ratios, 0.5)
+
+    @property
+    def start_ratios(self) -> tuple[float, ...]:
+        """The ratio in each process.
+
+        Raises:
+            MeasureError: there was no baseline.
+        """
+        ratios = self.round_ratios
+        return tuple(quantile(ratios[begin:end], 0.5) for begin, end in self._bounds())
+
+    @property
+    def round_ratios(self) -> tuple[float, ...]:
+        """The ratio of medians in each round.
+
+        Raises:
+            MeasureError: there was no baseline.
+        """
+        self._require_baseline()
+        pairs = zip(self.student_ns, self.baseline_ns, strict=True)
+        return tuple(quantile(student, 0.5) / quantile(baseline, 0.5) for student, baseline in pairs)
 
     def percentile_ms(self, percentile: float) -> float:
         """Give any percentile of the model's latency."""
@@ -176,25 +166,37 @@ class Measurement:
         return quantile(self.baseline_samples_ns, percentile / 100) / NS_PER_MS
 
     def latency_interval_ms(self, percentile: float | None = None) -> Interval:
-        """Bound a percentile of the model's latency, the profile's one when none is given."""
-        share = (self.conditions.percentile if percentile is None else percentile) / 100
-        bounds = quantile_interval(self.samples_ns, share, self.conditions.confidence)
-        return Interval(low=bounds.low / NS_PER_MS, high=bounds.high / NS_PER_MS)
+        """Bound a percentile of the model's latency, the profile's one when none is given.
 
-    def ratio_interval(self, seed: int = 0) -> Interval:
-        """Bound the ratio of medians by bootstrap; the same seed gives the same bounds.
+        Samples of one process are more alike than samples of several. Where there are enough processes to tell by how
+        much, the interval spans what their percentiles bound, too.
+        """
+        share = (self.conditions.percentile if percentile is None else percentile) / 100
+        confidence = self.conditions.confidence
+        bounds = quantile_interval(self.samples_ns, share, confidence)
+        if self._has_enough_starts():
+            processes = [
+                quantile(tuple(chain.from_iterable(self.student_ns[begin:end])), share) for begin, end in self._bounds()
+            ]
+            bounds = bounds.hull(quantile_interval(processes, 0.5, confidence))
+        return bounds.scaled(1 / NS_PER_MS)
+
+    def ratio_interval(self) -> Interval:
+        """Bound the ratio by order statistics: over processes where there are enough of them, else over rounds.
+
+        An interval over rounds leaves out that the same model can be a few percent faster in the next process.
 
         Raises:
             MeasureError: there was no baseline.
         """
-        self._require_baseline()
-        generator = np.random.default_rng(seed)
-        return ratio_interval(self.student_ns, self.baseline_ns, self.conditions.confidence, generator)
+        values = self.start_ratios if self._has_enough_starts() else self.round_ratios
+        return quantile_interval(values, 0.5, self.conditions.confidence)
 
     def metrics(self) -> dict[str, float]:
         """Give what was measured under the names of `constraint.METRICS`; what was not measured is absent."""
         found = {
             "latency_ms": self.latency_ms,
+            "file_mib": self.file_bytes / BYTES_PER_MIB,
             "weights_mib": self.weights_bytes / BYTES_PER_MIB,
             "activation_peak_mib": self.activation_peak_bytes / BYTES_PER_MIB,
         }
@@ -203,6 +205,24 @@ class Measurement:
         if self.peak_rss_bytes is not None:
             found["peak_rss_mib"] = self.peak_rss_bytes / BYTES_PER_MIB
         return found
+
+    def interval(self, metric: str) -> Interval:
+        """Bound a metric; what is counted and not sampled has an interval of one point.
+
+        Args:
+            metric: a name that `metrics` gives.
+
+        Raises:
+            MeasureError: the metric was not measured.
+        """
+        if metric == "latency_ms":
+            return self.latency_interval_ms()
+        if metric == "latency_ratio":
+            return self.ratio_interval()
+        found = self.metrics()
+        if metric not in found:
+            raise MeasureError(f"Metric {metric!r} was not measured; measured were {', '.join(found)}.")
+        return Interval(low=found[metric], high=found[metric])
 
     def pooled_with(self, other: Measurement) -> Measurement:
         """Put the samples of a repetition to these.
@@ -224,10 +244,12 @@ class Measurement:
                 )
         return replace(
             self,
+            starts=self.starts + other.starts,
             student_ns=self.student_ns + other.student_ns,
             baseline_ns=self.baseline_ns + other.baseline_ns,
+            redone_rounds=self.redone_rounds + other.redone_rounds,
+            states=self.states + other.states,
             settled=self.settled and other.settled,
-            load_average=(self.load_average[0], other.load_average[1]),
         )
 
     def to_json(self) -> str:
@@ -248,6 +270,14 @@ class Measurement:
                 f"Not a measurement: {error}; one is JSON as Measurement.to_json() writes it."
             ) from error
 
+    def _bounds(self) -> list[tuple[int, int]]:
+        """Give the first round of each process and the first one after it."""
+        ends = list(accumulate(self.starts))
+        return list(zip([0, *ends], ends, strict=False))
+
+    def _has_enough_starts(self) -> bool:
+        return len(self.starts) >= least_samples(0.5, self.conditions.confidence)
+
     def _require_baseline(self) -> None:
         if not self.baseline_ns:
             raise MeasureError("The model was measured alone; measure it beside a baseline to compare.")
@@ -262,7 +292,8 @@ def _from_record(record: dict[str, Any]) -> Measurement:  # Any: a decoded JSON 
     conditions["providers"] = tuple(conditions["providers"])
     conditions["evidence"] = Evidence(conditions["evidence"])
     record["activation_evidence"] = Evidence(record["activation_evidence"])
-    first, last = record.pop("load_average")
+    states = tuple(MachineState(**state) for state in record.pop("states"))
+    starts = tuple(map(int, record.pop("starts")))
     student, baseline = (
         tuple(tuple(map(int, block)) for block in record.pop(name)) for name in ("student_ns", "baseline_ns")
     )
@@ -270,6 +301,7 @@ def _from_record(record: dict[str, Any]) -> Measurement:  # Any: a decoded JSON 
         conditions=Conditions(machine=machine, **conditions),
         student_ns=student,
         baseline_ns=baseline,
-        load_average=(first, last),
+        starts=starts,
+        states=states,
         **record,
     )

@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from onnx import TensorProto, helper
-
-from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
 from deploycompress.measuring import static
-from deploycompress.measuring.child import Message
+from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.conditions import Conditions, Machine
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
-from deploycompress.measuring.measurement import Conditions, Machine, Measurement
-from deploycompress.measuring.model import MeasurableModel, Source, read_model
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.model import MeasurableModel, Source, empty_model, read_model
 from deploycompress.measuring.node_times import NodeTimes, node_times_from
-from deploycompress.measuring.process import MeasuringProcess
+from deploycompress.measuring.reach.board import Board
+from deploycompress.measuring.reach.target import LOCAL, Target, parse_target
+from deploycompress.measuring.starts import Sampled, Sampling, put_together, warmup_limit_seconds
 from deploycompress.profile import Profile
+
+DEFAULT_STARTS = 7
+"""Fresh processes of a comparison that is to be trusted."""
 
 _INPUT_SEED = 0
 _MEMORY_RUNS = 5
 _LEAST_PROFILED_RUNS, _MOST_PROFILED_RUNS = 11, 301
 _PROFILED_SECONDS = 2.0
-_LEAST_WARMUP_SECONDS = 0.02
-_WARMUP_SHARE = 0.1  # of a hurried measurement's time
 
 
 class Meter:
-    """Measures many models for one profile, in one process that is replaced when it dies.
+    """Measures many models for one profile on one device, in a process that is replaced when it dies.
 
     Args:
         profile: the target device.
+        target: where to measure.
         grace_seconds: time for loading and warm-up on top of the sampling time; then the process counts as hung.
         memory_limit_bytes: address space of the measuring process; None for no limit.
     """
 
-    def __init__(self, profile: Profile, *, grace_seconds: float = 60.0, memory_limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        target: Target = LOCAL,
+        grace_seconds: float = 60.0,
+        memory_limit_bytes: int | None = None,
+    ) -> None:
         self.profile = profile
+        self.board = Board(profile, target, memory_limit_bytes=memory_limit_bytes)
         self._grace_seconds = grace_seconds
-        self._memory_limit_bytes = memory_limit_bytes
-        self._process: MeasuringProcess | None = None
-        self._loaded_baseline = ""
         self._activation_peaks: dict[str, tuple[int, Evidence]] = {}
         self._empty_rss_bytes: int | None = None
 
@@ -59,14 +67,12 @@ class Meter:
 
     @property
     def child_pid(self) -> int | None:
-        """Process number of the measuring process, when it runs."""
-        return self._process.pid if self._process and self._process.is_alive else None
+        """Process number of the measuring process, or of the way to it, when it runs."""
+        return self.board.pid
 
     def close(self) -> None:
         """End the measuring process; the next measurement starts a new one."""
-        if self._process is not None:
-            self._process.close()
-        self._process, self._loaded_baseline = None, ""
+        self.board.close()
 
     def measure(
         self,
@@ -75,45 +81,65 @@ class Meter:
         baseline: Source | None = None,
         max_seconds: float | None = None,
         min_samples: int | None = None,
+        starts: int = 1,
+        input_shape: tuple[int, ...] | None = None,
     ) -> Measurement:
         """Measure latency, activations and size of a model at batch size one.
 
-        Sampling ends when the medians are as precise as the profile asks, or when `max_seconds` are over and there are
-        `min_samples`. A search wants it quick: `max_seconds=0` ends at the first `min_samples`.
+        Sampling ends when medians and their ratio are as precise as the profile asks, or when `max_seconds` are over
+        and there are `min_samples`. A search wants it quick: `max_seconds=0` ends at the first `min_samples`.
 
         Args:
             model: graph, serialised ONNX model, or path of one.
             baseline: the model to compare with, timed in turns with the first; it stays loaded for the next call.
-            max_seconds: when enough is enough; None for the profile's `max_seconds`.
+            max_seconds: when enough is enough, over all processes; None for the profile's `max_seconds`.
             min_samples: least number of samples, at least 64; None for the profile's.
+            starts: number of processes. One is the running process, several are fresh ones each, and the ratio of two
+                models is told from the differences between them.
+            input_shape: sizes of the input's axes where the model leaves them open, the batch first.
 
         Raises:
             FailedMeasurementError: this model could not be measured; the next one can be.
             MeasureError: the device or its execution provider is not available.
+            MissingShapeError: the model leaves axes open, and `input_shape` is not given.
             ModelError: the model is not fit for the profile's runtime.
+            UsageError: `input_shape` does not fit the model.
         """
-        wanted = self.profile.measure.min_samples if min_samples is None else min_samples
-        if wanted < 64:
-            raise MeasureError(f"min_samples is {wanted}; below 64 samples no bound on the 90th percentile exists.")
-        student = read_model(model, self.profile.runtime)
-        reference = None if baseline is None else read_model(baseline, self.profile.runtime)
-        reply = self._latency(student, reference, max_seconds, wanted)
-        rounds = [tuple(tuple(block) for block in part) for part in reply["rounds"]]
-        peak, peak_evidence = self._activation_peak(student)
-        return Measurement(
-            conditions=self._conditions(),
-            model=student.digest,
-            baseline=reference.digest if reference else "",
-            student_ns=rounds[0],
-            baseline_ns=rounds[1] if reference else (),
-            settled=reply["settled"],
-            load_average=(reply["load_average"][0], reply["load_average"][1]),
-            load_seconds=reply["load_seconds"],
-            placement=reply["placement"],
-            weights_bytes=student.weights_bytes,
-            activation_peak_bytes=peak,
-            activation_evidence=peak_evidence,
-        )
+        sources = [source for source in (baseline, model) if source is not None]
+        models = [read_model(source, self.profile.runtime, input_shape=input_shape) for source in sources]
+        sampling = self._sampling(len(models), max_seconds, min_samples, starts)
+        sampled = self._sampled(models, sampling, kept=len(models) - 1)
+        return self._measurement(models, len(models) - 1, sampled)
+
+    def measure_together(
+        self,
+        models: Sequence[Source],
+        *,
+        max_seconds: float | None = None,
+        min_samples: int | None = None,
+        starts: int = 1,
+        input_shape: tuple[int, ...] | None = None,
+    ) -> tuple[Measurement, ...]:
+        """Measure several models that take turns; the first is the baseline of all others, and has none itself.
+
+        Args:
+            models: graphs, serialised ONNX models, or paths.
+            max_seconds: when enough is enough, for all models together; see `measure`.
+            min_samples: of each model; see `measure`.
+            starts: see `measure`.
+            input_shape: of all models that leave axes open; see `measure`.
+
+        Raises:
+            FailedMeasurementError: one of the models could not be measured.
+            MeasureError: the device or its execution provider is not available, or there is no model.
+            MissingShapeError: a model leaves axes open, and `input_shape` is not given.
+            ModelError: a model is not fit for the profile's runtime.
+            UsageError: `input_shape` does not fit a model.
+        """
+        sampling = self._sampling(len(models), max_seconds, min_samples, starts)
+        readable = [read_model(model, self.profile.runtime, input_shape=input_shape) for model in models]
+        sampled = self._sampled(readable, sampling)
+        return tuple(self._measurement(readable, place, sampled) for place in range(len(readable)))
 
     def node_times(self, graph: Graph) -> NodeTimes:
         """Measure how long each node of a graph takes, as ONNX Runtime's own profiler tells.
@@ -135,44 +161,70 @@ class Meter:
             reply = self._kernel_times(model, wants_graph=False)
         return node_times_from(graph, reply, self._conditions())
 
-    def peak_rss_bytes(self, model: Source) -> int:
+    def peak_rss_bytes(self, model: Source, *, input_shape: tuple[int, ...] | None = None) -> int:
         """Measure resident memory while a model runs, over that of an empty session, each in a fresh process.
 
         Raises:
             FailedMeasurementError: this model could not be measured.
             MeasureError: the device or its execution provider is not available.
+            MissingShapeError: the model leaves axes open, and `input_shape` is not given.
             ModelError: the model is not fit for the profile's runtime.
+            UsageError: `input_shape` does not fit the model.
         """
+        runtime = self.profile.runtime
+        readable = read_model(model, runtime, input_shape=input_shape)
         if self._empty_rss_bytes is None:
-            self._empty_rss_bytes = self._rss_bytes(read_model(_empty_model(self.profile), self.profile.runtime))
-        return max(self._rss_bytes(read_model(model, self.profile.runtime)) - self._empty_rss_bytes, 0)
+            self._empty_rss_bytes = self._rss_bytes(read_model(empty_model(runtime), runtime))
+        return max(self._rss_bytes(readable) - self._empty_rss_bytes, 0)
 
-    def _latency(
-        self, student: MeasurableModel, reference: MeasurableModel | None, max_seconds: float | None, min_samples: int
-    ) -> Message:
-        limits = self.profile.measure
-        enough = limits.max_seconds if max_seconds is None else min(max_seconds, limits.max_seconds)
-        hurried = max(_LEAST_WARMUP_SECONDS, _WARMUP_SHARE * enough)
-        process = self._running_process()
-        must_send = reference is not None and reference.digest != self._loaded_baseline
-        request = {
-            "command": "latency",
-            "setup": self._setup(student),
-            "baseline": reference.digest if reference else "",
-            "baseline_setup": self._setup(reference) if reference else None,
-            "warmup_seconds": min(limits.warmup_seconds, hurried),
-            "warmup_limit_seconds": max(5 * limits.warmup_seconds, 1.0),
-            "min_samples": min_samples,
-            "enough_seconds": enough,
-            "max_seconds": limits.max_seconds,
-            "precision": limits.precision,
-        }
-        blobs = (student.data, reference.data) if reference and must_send else (student.data,)
+    def _sampling(self, models: int, max_seconds: float | None, min_samples: int | None, starts: int) -> Sampling:
+        return Sampling(
+            limits=self.profile.measure,
+            models=models,
+            starts=starts,
+            max_seconds=max_seconds,
+            min_samples=min_samples,
+        )
+
+    def _sampled(self, models: Sequence[MeasurableModel], sampling: Sampling, kept: int = 0) -> Sampled:
+        """Sample the models in each process; the first `kept` of them stay loaded in the running one."""
+        ask = self.board.ask if sampling.starts == 1 else self.board.ask_fresh
         # The longest allowed sampling ends with a last round, which for a slow model is not short.
-        reply = self._ask(process, request, blobs, limits.max_seconds + self._grace_seconds)
-        if reference is not None:
-            self._loaded_baseline = reference.digest
-        return reply
+        timeout = sampling.most_seconds + self._grace_seconds * max(len(models) / 2, 1)
+        orders = [sampling.order(start) for start in range(sampling.starts)]
+        replies = []
+        for order in orders:
+            request = {
+                **sampling.request(),
+                "setups": [self._setup(models[model]) for model in order],
+                "reference": order.index(0),
+                "kept": list(range(kept)) if sampling.starts == 1 else [],
+            }
+            replies.append(ask(request, *(models[model] for model in order), timeout_seconds=timeout))
+        return put_together(replies, orders)
+
+    def _measurement(self, models: Sequence[MeasurableModel], place: int, sampled: Sampled) -> Measurement:
+        """Make the record of one model; the first is the baseline of the others."""
+        model = models[place]
+        peak, peak_evidence = self._activation_peak(model)
+        return Measurement(
+            conditions=self._conditions(),
+            model=model.digest,
+            baseline=models[0].digest if place else "",
+            starts=sampled.starts,
+            student_ns=sampled.rounds[place],
+            baseline_ns=sampled.rounds[0] if place else (),
+            redone_rounds=sampled.redone_rounds,
+            states=sampled.states,
+            settled=sampled.settled,
+            load_seconds=sampled.load_seconds[place],
+            first_run_ns=sampled.first_run_ns[place],
+            placement=sampled.placement[place],
+            file_bytes=len(model.data),
+            weights_bytes=model.weights_bytes,
+            activation_peak_bytes=peak,
+            activation_evidence=peak_evidence,
+        )
 
     def _kernel_times(self, model: MeasurableModel, *, wants_graph: bool) -> Message:
         limits = self.profile.measure
@@ -181,19 +233,17 @@ class Meter:
             "setup": self._setup(model),
             "wants_graph": wants_graph,
             "warmup_seconds": limits.warmup_seconds,
-            "warmup_limit_seconds": max(5 * limits.warmup_seconds, 1.0),
+            "warmup_limit_seconds": warmup_limit_seconds(limits),
             "min_runs": _LEAST_PROFILED_RUNS,
             "max_runs": _MOST_PROFILED_RUNS,
             "max_seconds": min(limits.max_seconds, _PROFILED_SECONDS),
         }
-        timeout = limits.max_seconds + self._grace_seconds
-        return self._ask(self._running_process(), request, (model.data,), timeout)
+        return self.board.ask(request, model, timeout_seconds=limits.max_seconds + self._grace_seconds)
 
     def _activation_peak(self, model: MeasurableModel) -> tuple[int, Evidence]:
         if model.digest not in self._activation_peaks:
             request = {"command": "activation_peak", "setup": self._setup(model)}
-            reply = self._ask(self._running_process(), request, (model.data,), self._grace_seconds)
-            told = reply["bytes"]
+            told = self.board.ask(request, model, timeout_seconds=self._grace_seconds)["bytes"]
             self._activation_peaks[model.digest] = (
                 (static.activation_peak_bytes(model.graph()), Evidence.ANALYTIC)
                 if told is None
@@ -202,39 +252,8 @@ class Meter:
         return self._activation_peaks[model.digest]
 
     def _rss_bytes(self, model: MeasurableModel) -> int:
-        process = self._new_process()
-        try:
-            request = {"command": "peak_rss", "setup": self._setup(model), "runs": _MEMORY_RUNS}
-            return int(process.ask(request, model.data, timeout_seconds=self._grace_seconds)["bytes"])
-        finally:
-            process.close()
-
-    def _ask(
-        self, process: MeasuringProcess, request: Message, blobs: tuple[bytes, ...], timeout_seconds: float
-    ) -> Message:
-        try:
-            return process.ask(request, *blobs, timeout_seconds=timeout_seconds)
-        except FailedMeasurementError as error:
-            if not process.is_alive or error.kind is FailureKind.MEMORY:
-                self.close()  # what a process that ran out of memory says next is not to be trusted
-            raise
-        except KeyboardInterrupt:
-            self.close()  # the answer that is still to come must not be taken for the next one's
-            raise
-
-    def _running_process(self) -> MeasuringProcess:
-        if self._process is None or not self._process.is_alive:
-            self.close()
-            self._process = self._new_process()
-        return self._process
-
-    def _new_process(self) -> MeasuringProcess:
-        process = MeasuringProcess(memory_limit_bytes=self._memory_limit_bytes)
-        needed, found = self.profile.runtime.min_onnxruntime, process.about["onnxruntime"]
-        if _version(found) < _version(needed):
-            process.close()
-            raise MeasureError(f"ONNX Runtime is {found}, profile {self.profile.name!r} needs {needed}; upgrade it.")
-        return process
+        request = {"command": "peak_rss", "setup": self._setup(model), "runs": _MEMORY_RUNS}
+        return int(self.board.ask_fresh(request, model, timeout_seconds=self._grace_seconds)["bytes"])
 
     def _setup(self, model: MeasurableModel) -> Message:
         runtime = self.profile.runtime
@@ -252,9 +271,10 @@ class Meter:
         }
 
     def _conditions(self) -> Conditions:
-        about = self._running_process().about
+        about = self.board.about
         machine = Machine(**about["machine"])
-        is_device = self.profile.is_device(machine.arch, machine.board)
+        flags = about.get("cpu_flags", ())
+        is_device = self.profile.is_device(machine.arch, machine.board, machine.cpu, flags)
         return Conditions(
             machine=machine,
             onnxruntime=about["onnxruntime"],
@@ -268,18 +288,31 @@ class Meter:
         )
 
 
-def measure(graph_or_path: Graph | Path | str, profile: Profile, *, baseline: Source | None = None) -> Measurement:
+def measure(
+    graph_or_path: Graph | Path | str,
+    profile: Profile,
+    *,
+    baseline: Source | None = None,
+    input_shape: tuple[int, ...] | None = None,
+    starts: int = 1,
+    target: str = "local",
+) -> Measurement:
     """Measure one model thoroughly, peak resident memory included.
 
     Args:
         graph_or_path: the model, or the ONNX file that holds it.
         profile: the target device.
         baseline: the model to compare with.
+        input_shape: sizes of the input's axes where the model leaves them open, the batch first.
+        starts: number of processes; `DEFAULT_STARTS` of them make a ratio that can be trusted.
+        target: where to measure, such as `ssh://user@board`.
 
     Raises:
         FailedMeasurementError: the model could not be measured.
         MeasureError: the device or its execution provider is not available.
+        MissingShapeError: a model leaves axes open, and `input_shape` is not given.
         ModelError: the model is not fit for the profile's runtime.
+        UsageError: `target` or `input_shape` makes no sense.
 
     Examples:
         >>> import deploycompress, torch
@@ -289,18 +322,6 @@ def measure(graph_or_path: Graph | Path | str, profile: Profile, *, baseline: So
         True
     """
     model = Path(graph_or_path) if isinstance(graph_or_path, str) else graph_or_path
-    with Meter(profile) as meter:
-        found = meter.measure(model, baseline=baseline)
-        return replace(found, peak_rss_bytes=meter.peak_rss_bytes(model))
-
-
-def _empty_model(profile: Profile) -> bytes:
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("input", "output")]
-    graph = helper.make_graph([helper.make_node("Relu", ["input"], ["output"])], "empty", value[:1], value[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", min(profile.runtime.max_opset, 17))])
-    model.ir_version = min(profile.runtime.max_ir, 8)
-    return bytes(model.SerializeToString())
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".")[:3] if part.isdigit())
+    with Meter(profile, target=parse_target(target)) as meter:
+        found = meter.measure(model, baseline=baseline, starts=starts, input_shape=input_shape)
+        return replace(found, peak_rss_bytes=meter.peak_rss_bytes(model, input_shape=input_shape))

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx import TensorProto, helper
 
 from deploycompress.errors import ModelError
 from deploycompress.graph import DEFAULT_DOMAINS, Graph, graph_from_onnx
 from deploycompress.measuring import static
+from deploycompress.measuring.axes import batch_axes, with_fixed_axes
+from deploycompress.measuring.model_file import read_model_file, require_self_contained
 from deploycompress.profile import Runtime
 
 Source = Graph | bytes | Path
@@ -42,38 +45,50 @@ class MeasurableModel:
         return graph_from_onnx(onnx.load_model_from_string(self.data))
 
 
-def read_model(source: Source, runtime: Runtime) -> MeasurableModel:
+def read_model(source: Source, runtime: Runtime, *, input_shape: tuple[int, ...] | None = None) -> MeasurableModel:
     """Serialise a model and check that the profile's runtime can load it.
 
+    Args:
+        source: graph, serialised model, or path of one; only a path may keep weights in other files, beside it.
+        runtime: the profile's.
+        input_shape: sizes of the first input's axes, the batch first, for a model that leaves some of them open.
+
     Raises:
-        ModelError: the file cannot be read or is no ONNX model, keeps weights in other files, has a symbolic axis other
-            than the batch, or is too new for the profile.
+        MissingShapeError: an axis other than the batch has no fixed size, and no shape was given.
+        ModelError: the file cannot be read or is no ONNX model, keeps weights where they are not allowed, or is too new
+            for the profile.
+        UsageError: the shape does not fit the model.
     """
     data = _data_of(source)
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
         raise ModelError(f"Not an ONNX model ({len(data)} bytes); export the network to ONNX first.") from error
+    require_self_contained(model)
     _require_loadable(model, runtime)
-    names = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in names]
+    if input_shape is not None and with_fixed_axes(model, input_shape):
+        data = bytes(model.SerializeToString())
     return MeasurableModel(
         data=data,
         digest=hashlib.sha256(data).hexdigest(),
-        batch_axes=tuple(sorted({axis for value in inputs for axis in _symbolic_axes(value)})),
+        batch_axes=batch_axes(model),
         weights_bytes=_weights_bytes(source, model),
     )
+
+
+def empty_model(runtime: Runtime) -> bytes:
+    """Make the smallest model there is, to tell what a session costs without one."""
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("input", "output")]
+    graph = helper.make_graph([helper.make_node("Relu", ["input"], ["output"])], "empty", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", min(runtime.max_opset, 17))])
+    model.ir_version = min(runtime.max_ir, 8)
+    return bytes(model.SerializeToString())
 
 
 def _data_of(source: Source) -> bytes:
     if isinstance(source, Graph):
         return source.to_bytes()
-    if isinstance(source, bytes):
-        return source
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise ModelError(f"Model {source} cannot be read: {error.strerror}.") from error
+    return source if isinstance(source, bytes) else read_model_file(source)
 
 
 def _require_loadable(model: onnx.ModelProto, runtime: Runtime) -> None:
@@ -84,22 +99,6 @@ def _require_loadable(model: onnx.ModelProto, runtime: Runtime) -> None:
                 f"The model has {what} {value}, the profile's runtime loads up to {limit}; export it again with "
                 f"{what} {limit}."
             )
-    external = [tensor.name for tensor in model.graph.initializer if tensor.external_data]
-    if external:
-        raise ModelError(
-            f"Tensor {external[0]!r} lies in another file than the model; save the model as one self-contained file."
-        )
-
-
-def _symbolic_axes(value: onnx.ValueInfoProto) -> list[str]:
-    dims = value.type.tensor_type.shape.dim
-    symbolic = [position for position, axis in enumerate(dims) if not axis.HasField("dim_value")]
-    if any(symbolic):
-        raise ModelError(
-            f"Axis {max(symbolic)} of input {value.name!r} has no fixed size; only the batch axis 0 may be symbolic, "
-            "export the model with fixed sizes."
-        )
-    return [dims[0].dim_param] if symbolic and dims[0].dim_param else []
 
 
 def _weights_bytes(source: Source, model: onnx.ModelProto) -> int:

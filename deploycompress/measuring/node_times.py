@@ -6,18 +6,19 @@ runs this node; everything else is `other`.
 
 from __future__ import annotations
 
-import base64
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
-from deploycompress.measuring.child import Message
+from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.conditions import Conditions
 from deploycompress.measuring.kernels import Kernel, kernels_of, nodes_of_kernels
-from deploycompress.measuring.measurement import Conditions
+from deploycompress.measuring.reach.failures import UnsoundReplyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +98,8 @@ def node_times_from(graph: Graph, reply: Message, conditions: Conditions) -> Nod
         conditions: of the measurement.
     """
     runs = int(reply["runs"])
-    told = reply["graph"]
-    known = _rewritten(base64.b64decode(told)) if told else _unchanged(reply)
+    told = reply.get("attached")
+    known = _rewritten(told[0]) if told else _unchanged(reply)
     nodes = nodes_of_kernels(graph, known)
     return NodeTimes(
         conditions=conditions,
@@ -118,7 +119,13 @@ def node_times_from(graph: Graph, reply: Message, conditions: Conditions) -> Nod
 
 
 def _rewritten(data: bytes) -> tuple[Kernel, ...]:
-    return kernels_of(onnx.load_model_from_string(data).graph.node)
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise UnsoundReplyError(
+            f"The device sent {len(data)} bytes for its rewritten graph that are no model."
+        ) from error
+    return kernels_of(model.graph.node)
 
 
 def _unchanged(reply: Message) -> tuple[Kernel, ...]:

@@ -11,6 +11,7 @@ from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.static import macs, params, weights_bytes
+from deploycompress.pipeline.figures import describe_latency
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
@@ -65,15 +66,14 @@ def build_document(job: Job, outcome: Outcome) -> Document:
         "n": len(paired.baseline_samples_ns),
     }
     student = _network(outcome.shipped, paired, outcome.accuracy["student"])
-    student["latency_ms"] = {
-        "p50": paired.median_ms,
-        "p90": paired.percentile_ms(90),
-        "n": len(paired.samples_ns),
-    }
+    student["latency_ms"] = {**describe_latency(paired), "p90": paired.percentile_ms(90)}
+    student["file_bytes"] = paired.file_bytes
+    teacher["file_bytes"] = outcome.teacher_measurement.file_bytes
     ratio = paired.ratio_interval()
     return {
         "schema": SCHEMA,
         "profile": job.profile.name,
+        "profile_digest": paired.conditions.profile_digest,
         "machine": {**asdict(paired.conditions.machine), "onnxruntime": paired.conditions.onnxruntime},
         "evidence": str(paired.evidence),
         "seed": job.seed,
@@ -115,7 +115,7 @@ def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Documen
             "accuracy": str(Evidence.MEASURED),
             **dict.fromkeys(("latency_ms", "peak_rss_bytes"), str(measurement.evidence)),
             "activation_peak_bytes": str(measurement.activation_evidence),
-            **dict.fromkeys(("params", "macs", "weights_bytes"), str(Evidence.ANALYTIC)),
+            **dict.fromkeys(("params", "macs", "weights_bytes", "file_bytes"), str(Evidence.ANALYTIC)),
         },
     }
 

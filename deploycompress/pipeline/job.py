@@ -18,7 +18,8 @@ from deploycompress.pipeline.policies import with_policy
 from deploycompress.pipeline.settings import Settings, read_settings
 from deploycompress.pipeline.space import build_space
 from deploycompress.pipeline.task import DataSpec, read_data
-from deploycompress.profile import Profile, load_profile
+from deploycompress.profile import Profile
+from deploycompress.profile_files import load_profile
 from deploycompress.report.progress import Progress, SilentProgress
 from deploycompress.search.space import Space
 from deploycompress.surgery.blocks import Block, blocks
@@ -45,6 +46,7 @@ class Request:
         evaluations: most students the search may try.
         epochs: rounds of the winner's training, instead of what the budget allows.
         input_shape: shape of the input, batch included; where neither the file nor this says, that of the images.
+        targets: where to measure; none for this machine, several for equal boards that share the work.
         arch: what builds the network of a state dict.
         trust: load files that may run code of their own.
         allow: further classes a pickled module may use.
@@ -65,6 +67,7 @@ class Request:
     evaluations: int | None
     epochs: int | None
     input_shape: tuple[int, ...] | None
+    targets: tuple[str, ...]
     arch: str | None
     trust: bool
     allow: tuple[str, ...]
@@ -85,6 +88,7 @@ class Job:
         task: training and validation data with their normalisation.
         test: held-out data, read by nobody before the student ships.
         profile: the device.
+        targets: where to measure; none for this machine.
         constraints: what the student must meet.
         settings: of everything that may be set.
         epochs: rounds of the winner's training; none for as long as the budget lasts.
@@ -102,6 +106,7 @@ class Job:
     task: TaskData
     test: Dataset | None
     profile: Profile
+    targets: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     settings: Settings
     epochs: int | None
@@ -144,13 +149,12 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         teacher=teacher,
         channels=channels,
         offered=offered,
-        space=build_space(
-            teacher, channels, offered, quantum=profile.channels.quantum, has_kernels=settings.space.kernels
-        ),
+        space=build_space(teacher, channels, offered, quanta=profile.channels, has_kernels=settings.space.kernels),
         engine=request.search,
         task=task,
         test=test,
         profile=profile,
+        targets=request.targets,
         constraints=rows,
         settings=settings,
         epochs=request.epochs,

@@ -12,7 +12,7 @@ from deploycompress.pipeline.checkpoint import read_run
 from deploycompress.pipeline.job import Request
 
 _PLAIN = ("normalize", "search", "budget", "evaluations", "epochs", "arch", "trust", "seed")
-_LISTS = ("constraints", "settings", "input_shape", "allow")
+_LISTS = ("constraints", "settings", "input_shape", "targets", "allow")
 
 
 def describe_request(request: Request) -> dict[str, Any] | None:
@@ -42,6 +42,7 @@ def read_request(folder: Path, *, trust: bool) -> Request:
     """
     run = read_run(folder)
     named = [f"{name} {run[name]!r}" for name in ("arch", "trust", "allow") if run.get(name)]
+    named += [f"target {target!r}" for target in run.get("targets") or () if str(target).startswith("exec:")]
     named += [f"{name} {run[name]!r}" for name in ("data", "test_data") if _names_code(run.get(name))]
     if named and not trust:
         raise UsageError(f"The run in {str(folder)!r} loads code: {', '.join(named)}. If you trust it, add --trust.")

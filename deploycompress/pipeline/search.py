@@ -17,7 +17,7 @@ from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, S
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
-from deploycompress.pipeline.space import measurements_needed, with_savings
+from deploycompress.pipeline.space import measurements_needed, singles, with_savings
 from deploycompress.plan import Plan
 from deploycompress.report.progress import Task
 from deploycompress.report.search_table import row_of
@@ -129,6 +129,7 @@ def _budget(job: Job, evaluation_s: float, resumed: Resumed) -> SearchBudget:
 
 def _measured_space(job: Job, environment: LocalEnvironment) -> Space:
     with job.progress.stage("measure what each choice saves", total=measurements_needed(job.space)) as task:
+        environment.measure_ahead(singles(job.space))
         return with_savings(job.space, environment.measure, task.advance)
 
 

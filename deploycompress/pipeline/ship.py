@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
-from deploycompress.constraint import ANALYTIC_METRICS, COMPARABLE_METRICS, Constraint
 from deploycompress.errors import VerificationError
-from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
+from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
-from deploycompress.measuring.meter import Meter
+from deploycompress.measuring.meter import DEFAULT_STARTS
 from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
+from deploycompress.pipeline.gate import THOROUGH_TIME
 from deploycompress.plan import Plan
 from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
 from deploycompress.surgery.shipped import shipped_form
@@ -83,9 +82,21 @@ def _require(difference: Difference, most: float, reference: str) -> None:
         )
 
 
-def measure_shipped(model: bytes, baseline: Graph, meter: Meter) -> Measurement:
-    """Measure the very bytes that ship beside the teacher, thoroughly, memory included."""
-    found = meter.measure(model, baseline=baseline, max_seconds=LONGEST_MEASUREMENT_S)
+def measure_shipped(model: bytes, baseline: Graph, meter: Devices, *, again: bool = False) -> Measurement:
+    """Measure the very bytes that ship beside the teacher, memory included.
+
+    Args:
+        model: what ships.
+        baseline: the teacher.
+        meter: measures.
+        again: a verdict was inconclusive: take fresh processes and more time.
+    """
+    found = meter.measure(
+        model,
+        baseline=baseline,
+        max_seconds=LONGEST_MEASUREMENT_S * (THOROUGH_TIME if again else 1),
+        starts=DEFAULT_STARTS if again else 1,
+    )
     return replace(found, peak_rss_bytes=meter.peak_rss_bytes(model))
 
 
@@ -99,38 +110,3 @@ def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalizatio
         is_sound = np.isfinite(logits).all(axis=1)
         right += int(((logits.argmax(axis=1) == data.labels[start : start + BATCH]) & is_sound).sum())
     return right / len(data)
-
-
-def judge(
-    constraints: Sequence[Constraint], metrics: Mapping[str, float], measurement: Measurement
-) -> list[dict[str, object]]:
-    """Hold metrics against constraints: one row of result.json each.
-
-    An absolute limit says nothing when it was measured on another machine than the profile's: its `ok` is null.
-    """
-    rows: list[dict[str, object]] = []
-    for row in constraints:
-        evidence = _evidence(row, measurement)
-        is_telling = evidence is not Evidence.PROXY or row.metrics <= COMPARABLE_METRICS
-        rows.append(
-            {
-                "expression": row.expression,
-                "value": row.value(metrics),
-                "max": row.bound,
-                "ok": row.is_met(metrics) if is_telling else None,
-                "evidence": str(evidence),
-            }
-        )
-    return rows
-
-
-def _evidence(row: Constraint, measurement: Measurement) -> Evidence:
-    """Give the weakest evidence among a row's metrics."""
-    if row.metrics <= ANALYTIC_METRICS:
-        return Evidence.ANALYTIC
-    if row.metrics <= {"accuracy"}:
-        return Evidence.MEASURED
-    reads_activations = bool(row.metrics & {"activation_peak_mib", "activation_peak_ratio"})
-    if reads_activations and measurement.activation_evidence is Evidence.ANALYTIC:
-        return Evidence.ANALYTIC
-    return measurement.evidence

@@ -11,6 +11,8 @@ from deploycompress.channels.records import Channels, Role
 from deploycompress.constraint import ANALYTIC_METRICS
 from deploycompress.evaluation import Evaluation
 from deploycompress.graph import Graph, Node
+from deploycompress.pipeline.quanta import group_quanta
+from deploycompress.profile import Channels as Quanta
 from deploycompress.search.costs import FACTOR_BOUNDS, LEAST_SAVING, forecast
 from deploycompress.search.space import Candidate, Dimension, Kernel, Layer, Metrics, Removal, Space, allowed_widths
 from deploycompress.surgery.blocks import Block
@@ -34,7 +36,7 @@ Measure = Callable[[Candidate], Evaluation]
 
 
 def build_space(
-    graph: Graph, channels: Channels, offered: Sequence[Block], *, quantum: int, has_kernels: bool = False
+    graph: Graph, channels: Channels, offered: Sequence[Block], *, quanta: Quanta, has_kernels: bool = False
 ) -> Space:
     """List what may go, without the table.
 
@@ -43,7 +45,7 @@ def build_space(
         channels: its channels.
         offered: its blocks; of those inside a residual branch only gates are decided about, for the branch can go
             as a whole.
-        quantum: channels the device computes at once.
+        quanta: channels the device computes at once, by kind of operator.
         has_kernels: whether the extents of kernels are decided about, too.
     """
     wiring = wire(graph)
@@ -56,13 +58,27 @@ def build_space(
     return Space(
         layers=layers,
         removals=tuple(_removals(offered, number)),
-        dimensions=tuple(_dimensions(channels, makers, quantum)),
+        dimensions=tuple(_dimensions(channels, makers, group_quanta(wiring, channels, quanta))),
         kernels=tuple(
             Kernel(layer=choice.layer, index=named[choice.layer], sizes=(*reversed(choice.sizes), max(choice.kernel)))
             for choice in kernel_choices(graph)
             if has_kernels and choice.layer in named
         ),
     )
+
+
+def singles(space: Space) -> list[Candidate]:
+    """List the candidates of single decisions that `with_savings` measures."""
+    return [
+        *(space.candidate(remove=[one.block]) for one in space.removals),
+        *(
+            space.candidate(widths={one.group: width})
+            for one in space.dimensions
+            if one.is_free
+            for width in _measured_widths(one)
+        ),
+        *(space.candidate(kernels={one.layer: size}) for one in space.kernels for size in one.sizes),
+    ]
 
 
 def with_savings(space: Space, measure: Measure, on_measurement: Callable[[], None] = lambda: None) -> Space:
@@ -98,8 +114,7 @@ def with_savings(space: Space, measure: Measure, on_measurement: Callable[[], No
 
 def measurements_needed(space: Space) -> int:
     """Foresee how many times `with_savings` measures."""
-    widths = sum(len(_measured_widths(dimension)) for dimension in space.free)
-    return len(space.removals) + widths + sum(len(kernel.sizes) for kernel in space.kernels) + COMPOUNDS
+    return len(singles(space)) + COMPOUNDS
 
 
 def _layer(wiring: Wiring, index: int, skip: tuple[int, int]) -> Layer:
@@ -144,7 +159,7 @@ def _removals(offered: Sequence[Block], number: Mapping[str, int]) -> Iterator[R
             yield Removal(block=block.name, layers=layers)
 
 
-def _dimensions(channels: Channels, makers: Mapping[str, int], quantum: int) -> Iterator[Dimension]:
+def _dimensions(channels: Channels, makers: Mapping[str, int], quanta: Sequence[int]) -> Iterator[Dimension]:
     made_by: dict[int, set[int]] = {}
     for tie in channels.ties:
         if tie.role is Role.MAKES and tie.tensor in makers:
@@ -153,7 +168,7 @@ def _dimensions(channels: Channels, makers: Mapping[str, int], quantum: int) -> 
     for index, group in enumerate(channels.groups):
         if not group.frozen:
             widths, layers = (
-                allowed_widths(group.width, quantum, most=MOST_WIDTHS),
+                allowed_widths(group.width, quanta[index], most=MOST_WIDTHS),
                 tuple(sorted(made_by.get(index, ()))),
             )
             yield Dimension(group=group.name, width=group.width, widths=widths, layers=layers)

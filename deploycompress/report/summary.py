@@ -31,12 +31,15 @@ def render_summary(document: Document, out: Path | None = None) -> str:
 
 def _headline(document: Document) -> str:
     rows = _sequence(document, "constraints")
-    failed = sum(row.get("ok") is not True for row in rows)
+    failed = sum(row.get("ok") is False for row in rows)
+    unknown = sum(row.get("ok") is None for row in rows)
     profile = f" for profile {document['profile']}" if isinstance(document.get("profile"), str) else ""
     if not rows:
         return f"Compressed{profile}; no constraint was set."
     if failed:
         return f"{failed} of {len(rows)} constraints NOT met{profile}."
+    if unknown:
+        return f"{unknown} of {len(rows)} constraints not known to be met{profile}."
     return f"All constraints met{profile}."
 
 
@@ -80,7 +83,7 @@ def _constraint(row: Document) -> tuple[str, ...]:
         expression,
         _show(_number, None if value is None else sign * value),
         _show(_number, None if limit is None else sign * limit),
-        "unknown" if row.get("ok") is None else ("yes" if row["ok"] is True else "NO"),
+        str(row.get("verdict") or "unknown") if row.get("ok") is None else ("yes" if row["ok"] is True else "NO"),
         str(row.get("evidence") or MISSING),
     )
 

@@ -182,16 +182,6 @@ def test_an_unmet_constraint_is_exit_code_1_and_still_a_summary(run: Run, monkey
     assert pipeline.given["constraints"] is None
 
 
-def test_profiles_are_listed_and_shown(run: Run) -> None:
-    code, out, _ = run("profiles", "list")
-    assert code == 0
-    assert {"jetson", "x86"} <= set(out.split())
-    assert json.loads(run("profiles", "list", "--json")[1]) == out.split()
-    assert 'name = "x86"\n' in run("profiles", "show", "x86")[1]
-    assert json.loads(run("profiles", "show", "--json", "x86")[1])["name"] == "x86"
-    assert run("profiles", "show", "absent")[0] == 2
-
-
 def test_every_help_page_shows_an_example_before_its_options(run: Run) -> None:
     for words in ([], ["compress"], ["inspect"], ["profiles"], ["profiles", "list"], ["profiles", "show"]):
         code, out, _ = run(*words, "--help")

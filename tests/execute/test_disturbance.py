@@ -13,13 +13,14 @@ import pytest
 
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
-from deploycompress.execute.local import ATTEMPTS, LocalEnvironment, LocalSettings
+from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.student_meter import ATTEMPTS
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.task import read_data
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import blocks
 from deploycompress.train.distil_settings import TaskData
@@ -34,7 +35,7 @@ NS_PER_MS = 1_000_000
 
 @pytest.fixture(autouse=True)
 def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deploycompress.execute.local.PAUSE_S", 0.0)
+    monkeypatch.setattr("deploycompress.execute.student_meter.PAUSE_S", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,8 @@ class ChosenLatencies:
             return self.real
         self.asked_s.append(max_seconds)
         student_ms, baseline_ms = next(self.pairs_ms)
-        return replace(self.real, student_ns=((student_ms * NS_PER_MS,),), baseline_ns=((baseline_ms * NS_PER_MS,),))
+        student_ns, baseline_ns = ((student_ms * NS_PER_MS,),), ((baseline_ms * NS_PER_MS,),)
+        return replace(self.real, starts=(1,), student_ns=student_ns, baseline_ns=baseline_ns)
 
 
 def environment(

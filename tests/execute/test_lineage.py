@@ -11,11 +11,12 @@ from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
-from deploycompress.execute.local import LocalEnvironment, LocalSettings, Memory
+from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.student_meter import Memory
 from deploycompress.graph import Graph
 from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.task import read_data
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import blocks
 from deploycompress.train.distil_settings import DistilSettings, TaskData

@@ -15,6 +15,7 @@ from deploycompress.execute.students import Scores, Students
 from deploycompress.graph import Graph
 from deploycompress.pipeline.space import build_space
 from deploycompress.plan import Plan
+from deploycompress.profile import Channels as Quanta
 from deploycompress.search.space import Candidate, Space
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.oracle import check_plan, compare_graphs, random_inputs
@@ -33,7 +34,7 @@ def students_of(graph: Graph) -> Students:
 
 def space_of(graph: Graph) -> Space:
     channels = trace_channels(graph)
-    return build_space(graph, channels, blocks(graph, channels=channels), quantum=4, has_kernels=True)
+    return build_space(graph, channels, blocks(graph, channels=channels), quanta=Quanta(quantum=4), has_kernels=True)
 
 
 def scores_of(graph: Graph, seed: int = 0) -> Scores:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deploycompress.measuring.interval import Interval, quantile, quantile_interval, ratio_interval
+from deploycompress.measuring.interval import Interval, least_samples, quantile, quantile_interval
 
 # Latencies of a small network on a shared machine, microseconds; skewed, with outliers, as latencies are.
 RECORDED = [
@@ -24,7 +27,7 @@ def chance_below(count: int, rank: int, share: Fraction) -> Fraction:
     return sum((math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(rank)), Fraction(0))
 
 
-def slow_interval(samples: list[int], share: Fraction, confidence: Fraction) -> tuple[float, float]:
+def slow_interval(samples: Sequence[float], share: Fraction, confidence: Fraction) -> tuple[float, float]:
     ordered, count, tail = sorted(samples), len(samples), (1 - confidence) / 2
     low, high = -math.inf, math.inf
     for rank in range(1, count + 1):
@@ -73,27 +76,40 @@ def test_quantile_is_the_smallest_sample_with_its_share(share: float) -> None:
     assert quantile(samples, share) == expected
 
 
-def test_ratio_interval_covers_the_true_ratio_under_common_drift() -> None:
-    generator = np.random.default_rng(3)
-    covered = 0
-    for _ in range(60):
-        drift = generator.lognormal(0, 0.2, size=(24, 1))
-        fast = (500_000 * drift * generator.lognormal(0, 0.02, size=(24, 4))).astype(np.int64)
-        slow = (800_000 * drift * generator.lognormal(0, 0.02, size=(24, 4))).astype(np.int64)
-        bound = ratio_interval(fast.tolist(), slow.tolist(), 0.95, generator, resamples=200)
-        covered += bound.low <= 500 / 800 <= bound.high
-    assert covered / 60 >= 0.85
+@given(
+    samples=st.lists(st.integers(1, 10**9) | st.floats(1e-3, 1e9), min_size=1, max_size=90),
+    share=st.sampled_from([Fraction(1, 2), Fraction(9, 10), Fraction(19, 20), Fraction(99, 100)]),
+    confidence=st.sampled_from([Fraction(8, 10), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]),
+)
+def test_any_samples_are_bounded_as_the_exact_binomial_says(
+    samples: list[float], share: Fraction, confidence: Fraction
+) -> None:
+    found = quantile_interval(samples, float(share), float(confidence))
+    assert (found.low, found.high) == slow_interval(samples, share, confidence)
 
 
-def test_the_same_generator_state_gives_the_same_bounds() -> None:
-    rounds = [RECORDED[start : start + 8] for start in range(0, 64, 8)]
-    first, second = (ratio_interval(rounds, rounds[::-1], 0.95, np.random.default_rng(5)) for _ in range(2))
-    assert first == second
+@pytest.mark.parametrize("share", [Fraction(1, 2), Fraction(9, 10), Fraction(99, 100)])
+@pytest.mark.parametrize("confidence", [Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)])
+def test_the_least_samples_are_the_first_that_bound_both_sides(share: Fraction, confidence: Fraction) -> None:
+    count = least_samples(float(share), float(confidence))
+    tail = (1 - confidence) / 2
+    assert share**count <= tail < share ** (count - 1)
+    bounds = [quantile_interval(range(size), float(share), float(confidence)) for size in (count - 1, count)]
+    assert [math.isfinite(bound.low) and math.isfinite(bound.high) for bound in bounds] == [False, True]
 
 
-def test_unpaired_rounds_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 and 1 rounds"):
-        ratio_interval([[1], [2]], [[1]], 0.95, np.random.default_rng(0))
+@pytest.mark.parametrize("count", [6, 7, 8, 10, 30])
+def test_few_values_cover_the_true_median_at_least_as_often_as_promised(count: int) -> None:
+    generator = np.random.default_rng(11)
+    draws = np.exp(generator.standard_t(3, size=(4000, count)) / 50)  # skewed, with outliers; the median is 1
+    bounds = [quantile_interval(row, 0.5, 0.95) for row in draws.tolist()]
+    assert sum(bound.low <= 1 <= bound.high for bound in bounds) / 4000 >= 0.94
+
+
+def test_an_interval_can_be_scaled_and_joined() -> None:
+    one, other = Interval(low=1.0, high=2.0), Interval(low=1.5, high=3.0)
+    assert one.scaled(0.5) == Interval(low=0.5, high=1.0)
+    assert one.hull(other) == Interval(low=1.0, high=3.0)
 
 
 def test_an_interval_is_ordered() -> None:

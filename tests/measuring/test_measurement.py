@@ -13,7 +13,16 @@ import pytest
 from deploycompress.constraint import METRICS
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
-from deploycompress.measuring import Conditions, FailedMeasurementError, FailureKind, Machine, Measurement
+from deploycompress.measuring import (
+    Conditions,
+    FailedMeasurementError,
+    FailureKind,
+    Interval,
+    Machine,
+    MachineState,
+    Measurement,
+)
+from deploycompress.measuring.interval import quantile_interval
 from tests.measuring.test_interval import RECORDED
 
 MACHINE = Machine(id="a", arch="x86_64", board="", cpu="some", cores=2, system="Linux 6", governor="")
@@ -33,17 +42,32 @@ ALONE = Measurement(
     conditions=CONDITIONS,
     model="m",
     baseline="",
+    starts=(len(ROUNDS),),
     student_ns=ROUNDS,
     baseline_ns=(),
+    redone_rounds=0,
+    states=(MachineState(), MachineState(governor="performance", frequency_khz=2_400_000, throttled=False)),
     settled=True,
-    load_average=(0.1, 0.2),
     load_seconds=0.01,
+    first_run_ns=3_000_000,
     placement={"CPUExecutionProvider": 3},
+    file_bytes=2**21,
     weights_bytes=2**20,
     activation_peak_bytes=2**19,
     activation_evidence=Evidence.MEASURED,
 )
 PAIRED = replace(ALONE, baseline="b", baseline_ns=tuple(tuple(2 * s for s in block) for block in ROUNDS))
+
+
+def with_starts(ratios: list[list[float]], *, jitter_ns: int = 0) -> Measurement:
+    """Make a measurement of which each process has rounds with these ratios."""
+    flat = [ratio for process in ratios for ratio in process]
+    return replace(
+        PAIRED,
+        starts=tuple(len(process) for process in ratios),
+        student_ns=tuple((round(1e6 * ratio) + jitter_ns,) * 3 for ratio in flat),
+        baseline_ns=((1_000_000,) * 3,) * len(flat),
+    )
 
 
 def test_statistics_come_from_the_raw_samples() -> None:
@@ -54,8 +78,70 @@ def test_statistics_come_from_the_raw_samples() -> None:
     assert PAIRED.ratio_interval().low <= 0.5 <= PAIRED.ratio_interval().high
 
 
+def test_the_ratio_is_taken_within_rounds_and_within_processes() -> None:
+    found = with_starts([[0.5, 0.6, 0.7], [0.5, 0.5, 9.0], [0.8]])
+    assert found.round_ratios == pytest.approx([0.5, 0.6, 0.7, 0.5, 0.5, 9.0, 0.8])
+    assert found.start_ratios == pytest.approx([0.6, 0.5, 0.8])
+    assert found.ratio == pytest.approx(0.6)
+
+
+def test_drift_that_both_models_share_does_not_move_the_ratio() -> None:
+    drift = [1, 3, 2, 7, 1, 5, 1, 1]
+    drifting = replace(
+        PAIRED,
+        student_ns=tuple(tuple(factor * s for s in block) for factor, block in zip(drift, ROUNDS, strict=True)),
+        baseline_ns=tuple(tuple(2 * factor * s for s in block) for factor, block in zip(drift, ROUNDS, strict=True)),
+    )
+    assert drifting.ratio == 0.5
+    assert drifting.ratio_interval() == Interval(low=0.5, high=0.5)
+
+
+def test_enough_processes_bound_the_ratio_and_too_few_leave_it_to_the_rounds() -> None:
+    of_starts = [0.97, 1.01, 1.03, 0.99, 1.00, 1.02]
+    many = with_starts([[ratio - 0.001, ratio, ratio + 0.001] for ratio in of_starts])
+    assert many.ratio_interval() == quantile_interval(many.start_ratios, 0.5, 0.95)
+    assert (many.ratio_interval().low, many.ratio_interval().high) == pytest.approx((0.97, 1.03))
+    few = with_starts([[ratio - 0.001, ratio, ratio + 0.001] for ratio in of_starts[:5]])
+    assert few.ratio_interval() == quantile_interval(few.round_ratios, 0.5, 0.95)
+
+
+def test_processes_that_differ_widen_the_interval_of_latency() -> None:
+    alike = with_starts([[1.0] * 20] * 7)
+    differing = with_starts([[1.0 + process / 10] * 20 for process in range(7)])
+    assert alike.latency_interval_ms(50) == Interval(low=1.0, high=1.0)
+    bounds = differing.latency_interval_ms(50)
+    assert (bounds.low, bounds.high) == pytest.approx((1.0, 1.6))
+    alone = replace(differing, starts=(140,)).latency_interval_ms(50)
+    assert bounds.low < alone.low <= differing.median_ms <= alone.high < bounds.high
+
+
+def test_throughput_is_one_over_the_median() -> None:
+    assert ALONE.throughput_per_s * ALONE.median_ms == pytest.approx(1000)
+
+
+def test_every_metric_has_an_interval_around_it() -> None:
+    full = replace(PAIRED, peak_rss_bytes=3 * 2**20)
+    for metric, value in full.metrics().items():
+        assert full.interval(metric).low <= value <= full.interval(metric).high, metric
+    assert full.interval("latency_ms") == full.latency_interval_ms()
+    assert full.interval("latency_ratio") == full.ratio_interval()
+    assert full.interval("file_mib") == Interval(low=2.0, high=2.0)
+
+
+@pytest.mark.parametrize("metric", ["latency_ratio", "peak_rss_mib", "accuracy"])
+def test_what_was_not_measured_has_no_interval(metric: str) -> None:
+    with pytest.raises(MeasureError, match=r"baseline|measured were latency_ms"):
+        ALONE.interval(metric)
+
+
+@pytest.mark.parametrize("starts", [(), (7,), (9,), (8, 0), (-1, 9)])
+def test_starts_must_make_up_the_rounds(starts: tuple[int, ...]) -> None:
+    with pytest.raises(MeasureError, match="do not make 8 rounds"):
+        replace(ALONE, starts=starts)
+
+
 def test_metrics_have_the_names_of_constraints_and_nothing_that_was_not_measured() -> None:
-    assert set(ALONE.metrics()) == {"latency_ms", "weights_mib", "activation_peak_mib"}
+    assert set(ALONE.metrics()) == {"latency_ms", "file_mib", "weights_mib", "activation_peak_mib"}
     full = replace(PAIRED, peak_rss_bytes=3 * 2**20).metrics()
     assert set(full) <= set(METRICS)
     assert (full["latency_ratio"], full["peak_rss_mib"], full["weights_mib"]) == (0.5, 3.0, 1.0)
@@ -68,7 +154,16 @@ def test_json_both_ways(measurement: Measurement) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"schema": 2}, {"surprise": 1}, {"student_ns": []}, {"student_ns": [[0]]}, {"conditions": {}}, {"settled": None}],
+    [
+        {"schema": 1},
+        {"surprise": 1},
+        {"student_ns": []},
+        {"student_ns": [[0]]},
+        {"conditions": {}},
+        {"starts": [1]},
+        {"states": [{"mood": "good"}]},
+        {"settled": None},
+    ],
 )
 def test_json_that_is_no_measurement_is_refused(change: dict[str, object]) -> None:
     record = json.loads(PAIRED.to_json()) | change
@@ -87,6 +182,8 @@ def test_repetitions_under_equal_conditions_are_pooled() -> None:
     pooled = PAIRED.pooled_with(PAIRED)
     assert len(pooled.samples_ns) == len(pooled.baseline_samples_ns) == 128
     assert pooled.ratio == PAIRED.ratio
+    assert pooled.starts == (8, 8)
+    assert len(pooled.states) == 4
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring import Meter
 from deploycompress.measuring.kernels import Kernel, nodes_of_kernels
 from deploycompress.measuring.node_times import NodeTimes
-from deploycompress.profile import Profile, load_profile
+from deploycompress.profile import Profile
+from deploycompress.profile_files import load_profile
 from tests.build import residual_net, start
 from tests.measuring.networks import model_of
 

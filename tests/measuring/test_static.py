@@ -19,7 +19,7 @@ from deploycompress.errors import ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring import Meter, static
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 from tests.measuring.networks import conv_net, model_of
 
 

@@ -15,7 +15,7 @@ from deploycompress.channels.trace import channel_groups
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring.static import macs, params
 from deploycompress.pipeline.inspection import inspect
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.remove import remove_blocks
 from tests.build import residual_net

@@ -12,13 +12,13 @@ import pytest
 from deploycompress.errors import UsageError
 from deploycompress.pipeline.job import Request
 from deploycompress.pipeline.request_file import describe_request, read_request
-from deploycompress.profile import load_profile
+from deploycompress.profile_files import load_profile
 
 REQUEST = Request(
     source="/models/m.onnx", profile="x86", data=["/data/a.npz", "/data/b.npz"], test_data="torchvision:CIFAR10",
     normalize="imagenet", constraints=("latency_ratio <= 0.5",), search="n2n", policy="/policies/p.safetensors",
     settings=("reward.kind=n2n",), budget=90.0, evaluations=7, epochs=3, input_shape=(1, 3, 32, 32), arch=None,
-    trust=False, allow=(), seed=5, progress=None,
+    targets=("ssh://pi@a",), trust=False, allow=(), seed=5, progress=None,
 )  # fmt: skip
 
 
@@ -47,6 +47,14 @@ def test_trusted_code_comes_back_with_trust_alone(tmp_path: Path) -> None:
     folder = written(tmp_path, request)
     assert read_request(folder, trust=True) == request
     with pytest.raises(UsageError, match=r"loads code: arch 'nets:make', trust True, allow .*, data 'mine:load'"):
+        read_request(folder, trust=False)
+
+
+def test_a_command_that_reaches_a_device_is_code(tmp_path: Path) -> None:
+    request = replace(REQUEST, targets=("exec:docker exec -i board python3 -I -c {bootstrap}",))
+    folder = written(tmp_path, request)
+    assert read_request(folder, trust=True) == request
+    with pytest.raises(UsageError, match=r"loads code: target 'exec:docker"):
         read_request(folder, trust=False)
 
 

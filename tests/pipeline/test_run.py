@@ -55,7 +55,8 @@ def test_constraints_are_met_on_what_ships(result: Result) -> None:
 def test_latencies_of_one_table_come_from_one_run(result: Result) -> None:
     document = result.document
     quotient = document["student"]["latency_ms"]["p50"] / document["teacher"]["latency_ms"]["p50"]
-    assert quotient == pytest.approx(document["ratio"]["latency"])
+    # The ratio is the median over rounds, the quotient that of two medians: alike where both come from the same rounds.
+    assert quotient == pytest.approx(document["ratio"]["latency"], rel=0.1)
 
 
 def test_files_hold_what_the_result_says(result: Result) -> None:

@@ -14,6 +14,7 @@ from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.measuring.static import macs, params
 from deploycompress.pipeline.space import build_space, measurements_needed, with_savings
+from deploycompress.profile import Channels as Quanta
 from deploycompress.search.costs import forecast
 from deploycompress.search.space import Candidate, Space
 from deploycompress.surgery.blocks import blocks
@@ -27,7 +28,9 @@ STAGES = ((16, 1), (32, 2), (64, 2))
 
 def space_of(graph: Graph, *, quantum: int = 8, has_kernels: bool = False) -> Space:
     channels = trace_channels(graph)
-    return build_space(graph, channels, blocks(graph, channels=channels), quantum=quantum, has_kernels=has_kernels)
+    return build_space(
+        graph, channels, blocks(graph, channels=channels), quanta=Quanta(quantum=quantum), has_kernels=has_kernels
+    )
 
 
 class Scales:

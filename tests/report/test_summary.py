@@ -81,7 +81,7 @@ def test_a_constraint_of_unknown_outcome_is_not_counted_as_met() -> None:
     document = copy.deepcopy(DOCUMENT)
     document["constraints"][0].update(ok=None, value=None)
     text = render_summary(document)
-    assert text.startswith("1 of 1 constraints NOT met")
+    assert text.startswith("1 of 1 constraints not known to be met")
     assert _row(text, "latency_ratio <= 0.75") == ["-", "0.75", "unknown", "measured"]
 
 
@@ -97,3 +97,16 @@ def test_null_in_any_place_is_survived() -> None:
         for key in DOCUMENT[side]:
             assert "files" in render_summary({**DOCUMENT, side: {**DOCUMENT[side], key: None}})
     assert "none written" in render_summary({})
+
+
+def test_a_constraint_that_is_not_known_to_be_met_is_neither_met_nor_broken() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    unknown = {"expression": "latency_ms <= 8", "value": 8.0, "max": 8.0, "ok": None, "evidence": "measured"}
+    document["constraints"].append({**unknown, "verdict": "inconclusive"})
+    text = render_summary(document)
+    assert text.startswith("1 of 2 constraints not known to be met for profile x86.")
+    assert _row(text, "latency_ms <= 8") == ["8", "8", "inconclusive", "measured"]
+    document["constraints"].append({**unknown, "expression": "latency_ms <= 9", "verdict": None})
+    assert _row(render_summary(document), "latency_ms <= 9") == ["8", "8", "unknown", "measured"]
+    document["constraints"][0]["ok"] = False
+    assert render_summary(document).startswith("1 of 3 constraints NOT met")

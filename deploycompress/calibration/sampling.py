@@ -1,0 +1,117 @@
+"""Measures staircases and students with a meter; everything is taken in turns with a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from deploycompress.calibration.features import graph_features
+from deploycompress.calibration.fit import Student
+from deploycompress.calibration.quantum import WidthTime
+from deploycompress.calibration.staircase import Sweep, staircase_network
+from deploycompress.graph import Graph
+from deploycompress.measuring.interval import quantile, quantile_interval
+from deploycompress.measuring.measurement import NS_PER_MS, Conditions, Measurement
+from deploycompress.measuring.meter import Meter
+from deploycompress.measuring.node_times import KernelTime
+from deploycompress.profile import Channels as ChannelQuanta
+
+LEAST_SAMPLES = 64
+
+UNDISTURBED = 0.1
+"""Quantile of latency that calibration goes by: what a run takes when nothing interrupts it. The median of a long run
+on a machine that does other things as well holds their time, that of a short run does not."""
+
+
+def measure_staircase(meter: Meter, sweep: Sweep, *, seconds: float) -> tuple[WidthTime, ...]:
+    """Measure a staircase, all widths in turns, so that a change of the machine's mood touches all alike.
+
+    Args:
+        meter: measures.
+        sweep: what to measure.
+        seconds: time for sampling all widths together.
+
+    Raises:
+        FailedMeasurementError: a width could not be measured.
+        MeasureError: the device or its execution provider is not available.
+    """
+    networks = [staircase_network(sweep, width, meter.profile.runtime) for width in sweep.widths]
+    found = meter.measure_together(networks, max_seconds=seconds, min_samples=LEAST_SAMPLES)
+    return tuple(_width_time(width, measurement) for width, measurement in zip(sweep.widths, found, strict=True))
+
+
+def _width_time(width: int, measurement: Measurement) -> WidthTime:
+    samples = measurement.samples_ns
+    bounds = quantile_interval(samples, UNDISTURBED, measurement.conditions.confidence)
+    ns = quantile(samples, UNDISTURBED)
+    return WidthTime(
+        width=width,
+        ms=ns / NS_PER_MS,
+        low_ms=max(bounds.low, min(samples)) / NS_PER_MS,
+        high_ms=min(bounds.high, max(samples)) / NS_PER_MS,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredStudent:
+    """A student with what was known when it was measured.
+
+    Attributes:
+        student: the student.
+        baseline_ms: the teacher's undisturbed latency at that time.
+        conditions: machine, runtime and profile.
+    """
+
+    student: Student
+    baseline_ms: float
+    conditions: Conditions
+
+
+def measure_student(
+    meter: Meter, student: Graph, teacher: Graph, *, quanta: ChannelQuanta, seconds: float
+) -> MeasuredStudent:
+    """Measure a student beside its teacher, and its kernels.
+
+    Args:
+        meter: measures.
+        student: in the form that ships.
+        teacher: in the form that ships.
+        quanta: for the student's features.
+        seconds: time for sampling latency.
+
+    Raises:
+        FailedMeasurementError: the student could not be measured.
+        MeasureError: the device or its execution provider is not available.
+    """
+    measurement = meter.measure(student, baseline=teacher, max_seconds=seconds, min_samples=LEAST_SAMPLES)
+    node_us: dict[str, float] = {}
+    other_us = 0.0
+    for kernel in meter.node_times(student).kernels:
+        if kernel.nodes:
+            node_us[kernel.nodes[0]] = node_us.get(kernel.nodes[0], 0.0) + _typical_us(kernel)
+        else:
+            other_us += _typical_us(kernel)
+    found = Student(
+        features=graph_features(student, quanta),
+        node_us=node_us,
+        other_us=other_us,
+        ratio=undisturbed_ratio(measurement),
+    )
+    return MeasuredStudent(student=found, baseline_ms=measurement.baseline_median_ms, conditions=measurement.conditions)
+
+
+def undisturbed_ratio(measurement: Measurement) -> float:
+    """Give a model's latency over its baseline's, both undisturbed.
+
+    Raises:
+        MeasureError: there was no baseline.
+    """
+    mine, others = quantile(measurement.samples_ns, UNDISTURBED), quantile(measurement.baseline_samples_ns, UNDISTURBED)
+    return mine / others
+
+
+def _typical_us(kernel: KernelTime) -> float:
+    """Average the faster half of the runs: the profiler's clock ticks in microseconds, and a mean sees between them."""
+    ordered = np.sort(kernel.microseconds)
+    return float(np.mean(ordered[: -(-len(ordered) // 2)]))

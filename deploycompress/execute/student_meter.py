@@ -1,0 +1,115 @@
+"""What students cost: each is measured beside the teacher, once, and again where something else used the machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import replace
+
+from deploycompress.execute.metrics import student_metrics
+from deploycompress.execute.stages import StageTimer
+from deploycompress.execute.structure import structure_digest
+from deploycompress.graph import Graph
+from deploycompress.measuring.devices import Devices
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.pool import Pool
+
+Metrics = Mapping[str, float]
+Memory = MutableMapping[str, Metrics]
+
+ATTEMPTS = 6
+PAUSE_S = 0.25  # before the second attempt; doubled each time
+DISTURBED = 1.5  # times the teacher's usual latency
+
+
+class StudentMeter:
+    """Measures students as they would ship.
+
+    Args:
+        devices: where to measure.
+        baseline: the teacher as it would ship.
+        seconds: time for one latency measurement.
+        with_rss: whether resident memory is taken, too.
+        memory: what was measured before, by digest of the structure; added to.
+        timer: told what measuring takes.
+    """
+
+    def __init__(
+        self, devices: Devices, baseline: Graph, *, seconds: float, with_rss: bool, memory: Memory, timer: StageTimer
+    ) -> None:
+        self._devices, self._baseline = devices, baseline
+        self._seconds, self._with_rss = seconds, with_rss
+        self._memory, self._timer = memory, timer
+        self._baseline_ms = math.inf
+        self._baseline_peak_bytes = devices.measure(baseline, max_seconds=0.0).activation_peak_bytes
+        self._asked: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """Number of different networks that were asked about."""
+        return len(self._asked)
+
+    def metrics(self, shipped: Graph) -> Metrics:
+        """Give a student's metrics, those that need no accuracy.
+
+        Args:
+            shipped: the student in its shipped form.
+
+        Raises:
+            FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
+        """
+        key = _key(shipped)
+        self._asked.add(key)
+        if key not in self._memory:
+            with self._timer.stage("measure"):
+                self._remember(key, shipped, self._undisturbed(shipped))
+        return self._memory[key]
+
+    def measure_ahead(self, students: Iterable[Graph]) -> None:
+        """Measure many students at a time where several devices share the work; elsewhere this does nothing.
+
+        What fails or was disturbed is not remembered, and so is measured when it is asked about.
+        """
+        if not isinstance(self._devices, Pool):
+            return
+        waiting = {key: one for one in students if (key := _key(one)) not in self._memory}
+        with self._timer.stage("measure"):
+            found = self._devices.measure_all(
+                list(waiting.values()), baseline=self._baseline, max_seconds=self._seconds
+            )
+            for (key, shipped), measurement in zip(waiting.items(), found, strict=True):
+                if isinstance(measurement, Measurement) and self._is_quiet(measurement):
+                    self._remember(key, shipped, measurement)
+
+    def _remember(self, key: str, shipped: Graph, found: Measurement) -> None:
+        if self._with_rss:
+            found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(shipped))
+        self._memory[key] = student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes)
+
+    def _undisturbed(self, shipped: Graph) -> Measurement:
+        """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.
+
+        Raises:
+            FailedMeasurementError: the machine did not become quiet.
+        """
+        for attempt in range(ATTEMPTS):
+            found = self._devices.measure(shipped, baseline=self._baseline, max_seconds=self._seconds)
+            if self._is_quiet(found):
+                return found
+            if attempt < ATTEMPTS - 1:
+                time.sleep(PAUSE_S * 2**attempt)
+        raise FailedMeasurementError(
+            FailureKind.INCONCLUSIVE,
+            f"The teacher took {found.baseline_median_ms:.3g} ms and {self._baseline_ms:.3g} ms before: something else "
+            "uses the machine. Stop it, or measure later.",
+        )
+
+    def _is_quiet(self, found: Measurement) -> bool:
+        self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
+        return found.baseline_median_ms <= DISTURBED * self._baseline_ms
+
+
+def _key(shipped: Graph) -> str:
+    return f"metrics:{structure_digest(shipped)}"

@@ -1,0 +1,62 @@
+"""What a reader is told beside the numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from deploycompress.evaluation import Evidence
+from deploycompress.measuring.conditions import MachineState
+from deploycompress.measuring.interval import Interval
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.measuring.meter import Meter
+from deploycompress.pipeline.figures import describe_latency, ends, remarks
+from deploycompress.profile_files import load_profile
+from tests.build import residual_net
+
+QUIET = MachineState(governor="performance", throttled=False, load_average=0.1)
+
+
+@pytest.fixture(scope="module")
+def quiet() -> Measurement:
+    with Meter(load_profile("x86")) as meter:
+        found = meter.measure(residual_net(), max_seconds=0.0)
+    return replace(found, states=(QUIET, QUIET), redone_rounds=0, settled=True)
+
+
+def test_a_quiet_machine_needs_no_remark(quiet: Measurement) -> None:
+    assert remarks([quiet, quiet]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"states": (QUIET, replace(QUIET, throttled=True))}, "throttled"),
+        ({"states": (replace(QUIET, governor="powersave"), QUIET)}, "governor is powersave"),
+        ({"states": (replace(QUIET, load_average=3.25), QUIET)}, "load average 3.2"),
+        ({"redone_rounds": 3}, "3 rounds were disturbed"),
+        ({"settled": False}, "had not settled"),
+    ],
+)
+def test_what_disturbed_is_told_once(quiet: Measurement, changes: dict[str, object], words: str) -> None:
+    disturbed = replace(quiet, **changes)  # type: ignore[arg-type]  # each case changes a field of another type
+    (remark,) = remarks([disturbed, disturbed])
+    assert words in remark
+
+
+def test_proxy_is_told(quiet: Measurement) -> None:
+    elsewhere = replace(quiet, conditions=replace(quiet.conditions, evidence=Evidence.PROXY))
+    assert remarks([elsewhere])[0].startswith("proxy: ")
+
+
+def test_intervals_are_written_with_null_where_open() -> None:
+    assert ends(Interval(low=-math.inf, high=2.0)) == [None, 2.0]
+
+
+def test_latency_is_laid_out_as_result_json_has_it(quiet: Measurement) -> None:
+    told = describe_latency(quiet)
+    assert told["p50"] == quiet.median_ms
+    assert told["p50_interval"][0] <= told["p50"] <= told["p50_interval"][1]
+    assert (told["p90"], told["n"], told["starts"]) == (quiet.latency_ms, len(quiet.samples_ns), 1)

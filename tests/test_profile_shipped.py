@@ -1,0 +1,134 @@
+"""The profiles that come with the package: complete, with sources, true to their own arithmetic, known to editors."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploycompress.profile import Profile
+from deploycompress.profile_advice import advise
+from deploycompress.profile_files import alias_target, load_profile, problems_of
+from deploycompress.profile_schema import profile_schema
+from tests.schema_check import violations
+
+FOLDER = Path(__file__).resolve().parents[1] / "profiles"
+FILES = sorted(FOLDER.glob("*.toml"))
+EXPECTED = {
+    *("jetson", "jetson-nano", "jetson-xavier-nx", "jetson-orin-nano", "jetson-orin-nano-super", "jetson-orin-nx"),
+    *("jetson-agx-orin", "raspberry-pi-4", "raspberry-pi-5", "intel-n100", "x86", "x86-avx512-server"),
+    "snapdragon-8-gen3",
+}
+DERIVED = re.compile(r"^peak_gflops_fp32 = ([\d.]+) +# derived: ([\d.]+) x ([\d.]+) x ([\d.]+)", re.MULTILINE)
+
+
+@pytest.fixture(params=FILES, ids=lambda file: file.stem)
+def file(request: pytest.FixtureRequest) -> Path:
+    path = request.param
+    assert isinstance(path, Path)
+    return path
+
+
+def test_all_profiles_are_there() -> None:
+    assert {file.stem for file in FILES} == EXPECTED
+
+
+def test_a_profile_is_in_order_and_complete(file: Path) -> None:
+    assert problems_of(file) == ()
+    profile = load_profile(file)
+    assert profile.device.sources
+    assert profile.channels.quantum > 1
+    assert [row.expression for row in profile.constraints] == ["latency_ratio <= 0.5"]
+    assert profile.runtime.providers[-1] == "CPUExecutionProvider"
+
+
+def test_nothing_is_risky_but_what_is_known_to_be(file: Path) -> None:
+    known = {"jetson-nano": ["the stack's Python 3.6 is too old for the measuring agent"]}
+    found = advise(load_profile(file))
+    expected = known.get(file.stem, [])
+    assert len(found) == len(expected)
+    assert all(text.startswith(words) for text, words in zip(found, expected, strict=True))
+
+
+def test_a_derived_peak_is_the_product_beside_it(file: Path) -> None:
+    text = file.read_text()
+    assert ("peak_gflops_fp32" in text) == bool(DERIVED.search(text))
+    for written, *factors in DERIVED.findall(text):
+        assert float(written) == pytest.approx(math.prod(map(float, factors)), rel=0.005)
+
+
+def test_a_board_does_not_take_this_machine_for_itself() -> None:
+    boards = [load_profile(file) for file in FILES if load_profile(file).device.arch == "aarch64"]
+    assert len(boards) == 10
+    assert not any(board.is_device("aarch64", "Some Other Board", "Cortex-A53") for board in boards)
+    assert {board.measure.reach for board in boards} == {"ssh", "exec"}
+
+
+def test_the_alias_keeps_the_name_that_people_know() -> None:
+    assert alias_target(FOLDER / "jetson.toml") == "jetson-orin-nano-super"
+    assert load_profile("jetson").name == "jetson-orin-nano-super"
+
+
+def test_no_profile_names_a_machine_of_somebody(file: Path) -> None:
+    settings = "\n".join(line.partition("#")[0] for line in file.read_text().splitlines())
+    assert not re.search(r"ssh://|@|(?:\d{1,3}\.){3}\d{1,3}", settings)
+
+
+def test_the_shipped_schema_is_that_of_the_program() -> None:
+    shipped = json.loads((FOLDER / "profile.schema.json").read_text())
+    assert shipped == profile_schema(), "write it anew: deploycompress profiles schema > profiles/profile.schema.json"
+
+
+def test_every_profile_points_editors_to_the_schema(file: Path) -> None:
+    assert file.read_text().startswith("#:schema ./profile.schema.json\n")
+
+
+def test_the_schema_accepts_every_shipped_profile(file: Path) -> None:
+    assert violations(tomllib.loads(file.read_text()), profile_schema()) == []
+
+
+def full_table() -> dict[str, Any]:
+    return tomllib.loads((FOLDER / "jetson-orin-nano-super.toml").read_text())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table["device"].pop("arch"),
+        lambda table: table["runtime"].update(thread=2),
+        lambda table: table["runtime"].update(threads=0),
+        lambda table: table["runtime"].update(threads="2"),
+        lambda table: table["runtime"].update(providers=["CUDAExecutionProvidr"]),
+        lambda table: table["runtime"].update(session={"session.no_such_key": "1"}),
+        lambda table: table["runtime"].update(session={"session.dynamic_block_base": 4}),
+        lambda table: table["runtime"]["provider_options"].update(CPUExecutionProvider={"use_arena": "1"}),
+        lambda table: table["runtime"]["provider_options"]["TensorrtExecutionProvider"].update(trt_fp16_enable="yes"),
+        lambda table: table["measure"].update(reach="telnet"),
+        lambda table: table["channels"].update(quanta={"conv3x3": {"input": 8}}),
+        lambda table: table["channels"].update(quanta={"convolution": {"input": 8, "output": 8}}),
+        lambda table: table["constraint"].append({"latency_ratio": 1.0}),
+        lambda table: table["constraint"].append({"latency": 1.0, "max": 2.0}),
+        lambda table: table.update(name="x"),
+        lambda table: table.update(alias="x86"),
+        lambda table: table.update(schema=2),
+    ],
+)
+def test_the_schema_refuses_what_the_program_refuses(change: Any, tmp_path: Path) -> None:
+    table = full_table()
+    assert violations(table, profile_schema()) == []
+    change(table)
+    assert violations(table, profile_schema()) != []
+    if "alias" not in table and "name" not in table:
+        with pytest.raises(ValueError, match="validation error"):
+            Profile.model_validate({**table, "name": "any"})
+
+
+def test_the_schema_describes_every_key() -> None:
+    tables = profile_schema()["definitions"]
+    for name in ("Profile", "Device", "Runtime", "Measure", "Channels", "Quantum"):
+        assert all(entry["description"].endswith(".") for entry in tables[name]["properties"].values())
