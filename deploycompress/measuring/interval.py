@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDING = 1e-11  # probabilities that are equal may differ by so much as floating-point numbers
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
@@ -56,8 +58,8 @@ def quantile_interval(samples: Sequence[float], share: float, confidence: float)
     ordered = np.sort(samples)
     below = _binomial_cumulative(len(ordered), share)
     tail = (1 - confidence) / 2
-    lower_rank = int(np.searchsorted(below, tail, side="right"))  # ranks count from one
-    upper_rank = int(np.searchsorted(below, 1 - tail, side="left")) + 1
+    lower_rank = int(np.searchsorted(below, tail + _ROUNDING, side="right"))  # ranks count from one
+    upper_rank = int(np.searchsorted(below, 1 - tail - _ROUNDING, side="left")) + 1
     low = float(ordered[lower_rank - 1]) if lower_rank >= 1 else -math.inf
     high = float(ordered[upper_rank - 1]) if upper_rank <= len(ordered) else math.inf
     return Interval(low=low, high=high)
@@ -73,7 +75,7 @@ def least_samples(share: float, confidence: float) -> int:
         share: which quantile, in (0, 1).
         confidence: of the interval, in (0, 1).
     """
-    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(share, 1 - share)))
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(max(share, 1 - share)) - _ROUNDING)
 
 
 def _binomial_cumulative(count: int, share: float) -> NDArray[np.float64]:

@@ -23,7 +23,8 @@ from deploycompress.measuring.starts import Sampled, Sampling, put_together, war
 from deploycompress.profile import Profile
 
 DEFAULT_STARTS = 7
-"""Fresh processes of a comparison that is to be trusted."""
+"""Fresh processes of a comparison that is to be trusted. The ratios of seven lie all above or all below the true one in
+1 of 64 cases, so a model compared with itself seldom looks different; with six it were 1 of 32."""
 
 _INPUT_SEED = 0
 _MEMORY_RUNS = 5

@@ -32,6 +32,7 @@ class Pool:
         targets: where its boards are, each one once.
         grace_seconds: see `Meter`.
         memory_limit_bytes: see `Meter`.
+        on_lost: told, in a sentence, of each board that is taken out.
 
     Raises:
         UsageError: no target, or one twice.
@@ -44,11 +45,13 @@ class Pool:
         *,
         grace_seconds: float = 60.0,
         memory_limit_bytes: int | None = None,
+        on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
         texts = [target.text for target in targets]
         if not texts or len(set(texts)) < len(texts):
             raise UsageError(f"A pool needs different targets, got {', '.join(texts) or 'none'}.")
         self.profile = profile
+        self._on_lost = on_lost
         self._meters = [
             Meter(profile, target=target, grace_seconds=grace_seconds, memory_limit_bytes=memory_limit_bytes)
             for target in targets
@@ -208,8 +211,12 @@ class Pool:
         meter.close()
         with self._change:
             name = meter.board.target.name
-            self._lost.append(str(error) if name in str(error) else f"{name}: {error}")
+            why = str(error) if name in str(error) else f"{name}: {error}"
+            self._lost.append(why)
             self._change.notify_all()
+        left = len(self._meters) - len(self._lost)
+        if left:
+            self._on_lost(f"A board is lost, {left} of {len(self._meters)} go on: {why}")
 
     def _require_equal(self, meter: Meter) -> None:
         """Take no board that is another kind of machine: what one measures would not hold for the other."""

@@ -118,7 +118,7 @@ def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, f
 
 def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, bytes, bytes | None]:
     timer = StageTimer()
-    with open_devices(job.profile, job.targets) as meter:
+    with open_devices(job.profile, job.targets, job.progress.warning) as meter:
         with job.progress.stage("judge the teacher"):
             reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
             settings = LocalSettings(seed=job.seed, measures_rss=reads_rss, course=job.settings.course)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from deploycompress.search import record
 from deploycompress.search.engine import StopReason
@@ -26,7 +25,6 @@ class Rollout:
         taken: choices in order.
         behaviour: their log-probabilities.
         is_probe: whether it only says something of the choices, and is not meant to meet the limit.
-        single: the choice that it tries alone; none for all others.
         reward: none before it is known.
     """
 
@@ -35,7 +33,6 @@ class Rollout:
     taken: tuple[int, ...] = ()
     behaviour: tuple[float, ...] = ()
     is_probe: bool = False
-    single: int | None = None
     reward: float | None = None
 
 
@@ -56,7 +53,6 @@ class State:
         rewards: of these; of probes what they would be worth without training and limits.
         probes: which of these did not meet the limit.
         measured: students that say what several choices save together.
-        singles: what each choice cost that was tried alone, after recalibration, when all of it goes.
         rollouts: of the coming update; the last one is asked about.
         elite: the best students, best first.
         entropy: mean of the policy's choices in the last update, nats.
@@ -75,7 +71,6 @@ class State:
     rewards: tuple[float, ...] = ()
     probes: tuple[bool, ...] = ()
     measured: tuple[Measured, ...] = ()
-    singles: Mapping[int, float] = field(default_factory=dict)
     rollouts: tuple[Rollout, ...] = ()
     elite: tuple[Rollout, ...] = ()
     entropy: float | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from deploycompress.measuring.agent.latency import LatencyBench
 from deploycompress.measuring.agent.refusal import RefusedError
 from deploycompress.measuring.agent.sampling import warm_up
 from deploycompress.measuring.agent.session import Runner
-from deploycompress.measuring.agent.state import StateReader
+from deploycompress.measuring.agent.state import State, StateReader
 from tests.measuring.agent.machine_files import CPUS, put, put_frequency
 from tests.measuring.networks import conv_net
 
@@ -51,21 +50,18 @@ def request(*models: bytes, **changes: Any) -> dict[str, Any]:  # Any: JSON
     }
 
 
-@contextmanager
-def meanwhile(*steps: tuple[float, Path, int]) -> Iterator[None]:
-    """Set clocks at certain seconds from now on."""
+class ChangingMachine(StateReader):
+    """Reads real files, which change before certain readings: two precede the first round."""
 
-    def work() -> None:
-        for seconds, root, khz in steps:
-            time.sleep(seconds)
-            put_frequency(root, khz)
+    def __init__(self, root: Path, changes: dict[int, Callable[[], object]]) -> None:
+        super().__init__(root, search_path="")
+        self._changes = changes
+        self._readings = 0
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
+    def read(self) -> State:
+        self._readings += 1
+        self._changes.get(self._readings, lambda: None)()
+        return super().read()
 
 
 def bench(root: Path) -> LatencyBench:
@@ -102,16 +98,20 @@ def test_a_quiet_machine_has_nothing_redone(tmp_path: Path) -> None:
 
 def test_rounds_with_a_low_clock_are_taken_again(tmp_path: Path) -> None:
     model = conv_net()
-    timing = bench(tmp_path)
-    with meanwhile((0.4, tmp_path, USUAL // 2), (0.4, tmp_path, USUAL)):
-        reply = timing.latency(request(model, enough_seconds=1.5, precision=1e-9), [model])
-    assert 0 < reply["redone_rounds"] < len(reply["rounds"][0])
+    put_frequency(tmp_path, USUAL)
+    low, usual = (partial(put_frequency, tmp_path, khz) for khz in (USUAL // 2, USUAL))
+    timing = LatencyBench(ChangingMachine(tmp_path, {5: low, 7: usual}))
+    reply = timing.latency(request(model, enough_seconds=0.5, precision=1e-9), [model])
+    assert reply["redone_rounds"] > 0
+    quiet = bench(tmp_path).latency(request(model, enough_seconds=0.5, precision=1e-9), [model])
+    assert quiet["redone_rounds"] == 0
 
 
 def test_a_clock_that_stays_low_is_inconclusive(tmp_path: Path) -> None:
     model = conv_net()
-    timing = bench(tmp_path)
-    with meanwhile((0.4, tmp_path, USUAL // 2)), pytest.raises(RefusedError, match="clock dropped") as caught:
+    put_frequency(tmp_path, USUAL)
+    timing = LatencyBench(ChangingMachine(tmp_path, {5: partial(put_frequency, tmp_path, USUAL // 2)}))
+    with pytest.raises(RefusedError, match="clock dropped") as caught:
         timing.latency(request(model, enough_seconds=50.0, precision=1e-9), [model])
     assert caught.value.kind == "inconclusive"
 
@@ -120,12 +120,9 @@ def test_a_counter_that_moves_spoils_the_rounds_before_it(tmp_path: Path) -> Non
     model = conv_net()
     counter = f"{CPUS}/cpu0/thermal_throttle/package_throttle_count"
     put(tmp_path, counter, 0)
-    timing = bench(tmp_path)
-    ticking = threading.Timer(0.4, put, (tmp_path, counter, 1))
-    ticking.start()
-    reply = timing.latency(request(model, enough_seconds=1.0, precision=1e-9), [model])
-    ticking.join()
-    assert 0 < reply["redone_rounds"] < len(reply["rounds"][0])
+    timing = LatencyBench(ChangingMachine(tmp_path, {5: partial(put, tmp_path, counter, 1)}))
+    reply = timing.latency(request(model, enough_seconds=0.5, precision=1e-9), [model])
+    assert reply["redone_rounds"] > 0
 
 
 def test_a_kept_model_is_loaded_once_and_its_twin_beside_it_anew(tmp_path: Path) -> None:
