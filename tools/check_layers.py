@@ -77,7 +77,7 @@ def check_source(path: str, source: str) -> list[Violation]:
     """Check one file.
 
     Args:
-        path: where it lies, relative to the package, such as `measuring/child.py`.
+        path: where it lies, relative to the package, such as `measuring/meter.py`.
         source: its text.
 
     Returns:

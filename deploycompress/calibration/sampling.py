@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -102,13 +103,16 @@ def measure_student(
 
 
 def undisturbed_ratio(measurement: Measurement) -> float:
-    """Give a model's latency over its baseline's, both undisturbed.
-
-    Raises:
-        MeasureError: there was no baseline.
-    """
-    mine, others = quantile(measurement.samples_ns, UNDISTURBED), quantile(measurement.baseline_samples_ns, UNDISTURBED)
-    return mine / others
+    """Give a model's latency over its baseline's, both undisturbed; of several processes, the median ratio."""
+    ratios, begin = [], 0
+    for rounds in measurement.starts:
+        mine, others = (
+            quantile([ns for block in part[begin : begin + rounds] for ns in block], UNDISTURBED)
+            for part in (measurement.student_ns, measurement.baseline_ns)
+        )
+        ratios.append(mine / others)
+        begin += rounds
+    return median(ratios)
 
 
 def _typical_us(kernel: KernelTime) -> float:

@@ -39,6 +39,10 @@ LEAST_STAIRCASE_S, MOST_STAIRCASE_S = 0.5, 6.0
 STUDENT_S = 0.5  # for sampling one student's latency
 ROOM_FOR_ERROR = 1.2  # what is left was foreseen from what was done
 MOST_STUDENTS = 80
+FRESH_EVERY = 4
+"""Students after which the measuring process is replaced: the teacher's session stays loaded beside them, one session
+differs from the next by several percent, and all students would share its error."""
+
 MOST_REPEATS = 200  # draws in a row that give a student already measured: then there are no others
 DISTURBED = 1.5  # times the teacher's usual latency
 
@@ -212,6 +216,8 @@ class _Calibrating:
                     continue
                 kept.append(found)
                 stage.advance()
+                if len(kept) % FRESH_EVERY == 0:
+                    self.meter.close()
         self._require_quiet(len(kept), disturbed)
         times = sorted(one.baseline_ms for one in (first, *kept))
         return [one.student for one in kept], times[len(times) // 2]

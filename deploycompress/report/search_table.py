@@ -135,9 +135,10 @@ def update_line(rows: Sequence[SearchRow], shown: ShownRows) -> str:
     """
     last = rows[-1]
     of = "" if last.of is None else f" of {last.of}"
-    mean = sum(row.reward for row in rows) / len(rows)
+    met = [row.reward for row in rows if row.is_feasible]
+    mean = f"mean reward {sum(met) / len(met):.4f} of {len(met)}" if met else f"none of the last {len(rows)} meets the constraints"
     entropy = "" if last.entropy is None else f"; entropy {last.entropy:.3f}"
-    return f"{last.index}{of}, step {last.step}: {best_sentence(shown)}; mean reward {mean:.4f} of {len(rows)}{entropy}"
+    return f"{last.index}{of}, step {last.step}: {best_sentence(shown)}; {mean}{entropy}"
 
 
 def draw(rows: ShownRows, width: int) -> Table:
