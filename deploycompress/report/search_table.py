@@ -136,7 +136,8 @@ def update_line(rows: Sequence[SearchRow], shown: ShownRows) -> str:
     last = rows[-1]
     of = "" if last.of is None else f" of {last.of}"
     met = [row.reward for row in rows if row.is_feasible]
-    mean = f"mean reward {sum(met) / len(met):.4f} of {len(met)}" if met else f"none of the last {len(rows)} meets the constraints"
+    none = f"none of the last {len(rows)} meets the constraints"
+    mean = f"mean reward {sum(met) / len(met):.4f} of {len(met)}" if met else none
     entropy = "" if last.entropy is None else f"; entropy {last.entropy:.3f}"
     return f"{last.index}{of}, step {last.step}: {best_sentence(shown)}; {mean}{entropy}"
 
