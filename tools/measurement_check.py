@@ -29,7 +29,7 @@ from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import channel_groups
 from deploycompress.graph import Graph
 from deploycompress.measuring.measurement import Measurement
-from deploycompress.measuring.meter import DEFAULT_STARTS, Meter
+from deploycompress.measuring.meter import Meter, trusted_starts
 from deploycompress.pipeline.compare import compare
 from deploycompress.plan import Plan
 from deploycompress.profile import Profile
@@ -65,7 +65,7 @@ def ratios(profile: Profile, tries: int) -> None:
     for attempt in range(tries):
         is_loaded = attempt % 2 == 1
         with _busy(is_loaded), Meter(profile) as meter:
-            _, measured = meter.measure_together([shipped_form(teacher), student], starts=DEFAULT_STARTS)
+            _, measured = meter.measure_together([shipped_form(teacher), student], starts=trusted_starts(profile))
         found.append(measured)
         low, high = measured.ratio_interval().low, measured.ratio_interval().high
         print(

@@ -14,6 +14,7 @@ from deploycompress.measuring import static
 from deploycompress.measuring.agent.frames import Message
 from deploycompress.measuring.conditions import Conditions, Machine
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.interval import least_samples
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.model import MeasurableModel, Source, empty_model, read_model
 from deploycompress.measuring.node_times import NodeTimes, node_times_from
@@ -22,14 +23,19 @@ from deploycompress.measuring.reach.target import LOCAL, Target, parse_target
 from deploycompress.measuring.starts import Sampled, Sampling, put_together, warmup_limit_seconds
 from deploycompress.profile import Profile
 
-DEFAULT_STARTS = 7
-"""Fresh processes of a comparison that is to be trusted. The ratios of seven lie all above or all below the true one in
-1 of 64 cases, so a model compared with itself seldom looks different; with six it were 1 of 32."""
+# The ratios of seven lie all above or all below the true one in 1 of 64 cases, so a model compared with itself seldom
+# looks different; with six it were 1 of 32.
+_USUAL_STARTS = 7
 
 _INPUT_SEED = 0
 _MEMORY_RUNS = 5
 _LEAST_PROFILED_RUNS, _MOST_PROFILED_RUNS = 11, 301
 _PROFILED_SECONDS = 2.0
+
+
+def trusted_starts(profile: Profile) -> int:
+    """Give the fresh processes of a comparison that is to be trusted: enough for an interval over them."""
+    return max(_USUAL_STARTS, least_samples(0.5, profile.measure.confidence))
 
 
 class Meter:
@@ -305,7 +311,7 @@ def measure(
         profile: the target device.
         baseline: the model to compare with.
         input_shape: sizes of the input's axes where the model leaves them open, the batch first.
-        starts: number of processes; `DEFAULT_STARTS` of them make a ratio that can be trusted.
+        starts: number of processes; seven of them make a ratio that can be trusted.
         target: where to measure, such as `ssh://user@board`.
 
     Raises:

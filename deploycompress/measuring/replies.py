@@ -47,9 +47,10 @@ def _check_hello(_request: Message, reply: Message, _elapsed_seconds: float) -> 
     if set(machine) != {*_MACHINE_TEXTS, "cores"}:
         raise _unsound("machine", sorted(machine), f"{', '.join(_MACHINE_TEXTS)} and cores")
     _whole(machine, "cores", least=1)
-    flags = reply.get("cpu_flags", [])
-    if not isinstance(flags, list) or len(flags) > _MOST_FLAGS or not all(isinstance(flag, str) for flag in flags):
-        raise _unsound("cpu_flags", flags, "a list of names")
+    for key in ("cpu_flags", "providers"):
+        names = reply.get(key, [])
+        if not isinstance(names, list) or len(names) > _MOST_FLAGS or not all(isinstance(name, str) for name in names):
+            raise _unsound(key, names, "a list of names")
 
 
 def _check_latency(request: Message, reply: Message, elapsed_seconds: float) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploycompress.errors import UsageError
-from deploycompress.measuring.meter import DEFAULT_STARTS, Meter
+from deploycompress.measuring.meter import Meter, trusted_starts
 from deploycompress.measuring.node_times import NodeTimes
 from deploycompress.pipeline.boards import on_first_board
 from deploycompress.pipeline.figures import describe_conditions, ends, remarks
@@ -81,7 +81,7 @@ def bench(
     def work(meter: Meter) -> Document:
         with listener.stage(f"measure {len(subjects)} model{'s' * (len(subjects) > 1)} on {device.name}"):
             readings = take_readings(
-                meter, subjects, starts=starts or DEFAULT_STARTS, max_seconds=max_seconds, rss=True
+                meter, subjects, starts=starts or trusted_starts(device), max_seconds=max_seconds, rss=True
             )
         times: list[NodeTimes | None] = [None for _ in subjects]
         if nodes:

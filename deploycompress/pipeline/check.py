@@ -10,7 +10,7 @@ from typing import Any
 
 from deploycompress.constraint import Constraint, parse_constraint
 from deploycompress.errors import UsageError
-from deploycompress.measuring.meter import DEFAULT_STARTS, Meter
+from deploycompress.measuring.meter import Meter, trusted_starts
 from deploycompress.pipeline.boards import on_first_board
 from deploycompress.pipeline.figures import describe_conditions, describe_latency, ends, remarks
 from deploycompress.pipeline.gate import (
@@ -169,7 +169,7 @@ def check(
         model=read_subject(Path(model), device, loading),
         teacher=None if against is None else read_subject(Path(against), device, beside),
         older=older, baseline=earlier, constraints=rows, allowances=allowances, allow_proxy=allow_proxy,
-        starts=starts or DEFAULT_STARTS, max_seconds=max_seconds,
+        starts=starts or trusted_starts(known), max_seconds=max_seconds,
     )  # fmt: skip
 
     def work(meter: Meter) -> Document:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploycompress.measuring.interval import Interval
-from deploycompress.measuring.meter import DEFAULT_STARTS, Meter
+from deploycompress.measuring.meter import Meter, trusted_starts
 from deploycompress.pipeline.boards import on_first_board
 from deploycompress.pipeline.figures import describe_conditions, ends, remarks
 from deploycompress.pipeline.subject import Loading, read_subjects
@@ -79,7 +79,7 @@ def compare(
     def work(meter: Meter) -> Document:
         with listener.stage(f"measure both models on {device.name}"):
             measured = meter.measure_together(
-                [subject.data for subject in subjects], max_seconds=max_seconds, starts=starts or DEFAULT_STARTS,
+                [subject.data for subject in subjects], max_seconds=max_seconds, starts=starts or trusted_starts(device),
                 input_shape=subjects[0].loading.input_shape,
             )  # fmt: skip
         found = measured[1]

@@ -42,7 +42,7 @@ def read_request(folder: Path, *, trust: bool) -> Request:
     """
     run = read_run(folder)
     named = [f"{name} {run[name]!r}" for name in ("arch", "trust", "allow") if run.get(name)]
-    named += [f"target {target!r}" for target in run.get("targets") or () if str(target).startswith("exec:")]
+    named += [f"target {target!r}" for target in run.get("targets") or () if _runs_code_here(str(target))]
     named += [f"{name} {run[name]!r}" for name in ("data", "test_data") if _names_code(run.get(name))]
     if named and not trust:
         raise UsageError(f"The run in {str(folder)!r} loads code: {', '.join(named)}. If you trust it, add --trust.")
@@ -61,6 +61,11 @@ def _is_text(value: object) -> bool:
 
 def _data(spec: str | Sequence[str] | None) -> str | list[str] | None:
     return spec if spec is None or isinstance(spec, str) else list(spec)
+
+
+def _runs_code_here(target: str) -> bool:
+    """Say whether reaching a target may run a command on this machine: one of its own, or of an ssh configuration."""
+    return target.startswith("exec:") or "?" in target
 
 
 def _names_code(spec: object) -> bool:

@@ -26,6 +26,7 @@ from deploycompress.pipeline.ship import (
     accuracy_in_runtime,
     finish,
     measure_shipped,
+    measure_teacher,
     verify,
 )
 from deploycompress.pipeline.task import DataSpec
@@ -127,7 +128,7 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
                 memory=checkpoint.memory,
             )  # fmt: skip
             baseline = environment.baseline
-            teacher = measure_shipped(baseline.to_bytes(), baseline, meter)
+            teacher = measure_teacher(baseline, meter)
         job.clock.keep_back(_final_seconds(job, teacher))
         _greet(job, environment.teacher_accuracy, teacher)
         found = find_plan(job, environment, checkpoint, resumed)

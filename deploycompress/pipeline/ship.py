@@ -11,11 +11,11 @@ from deploycompress.errors import VerificationError
 from deploycompress.graph import Graph
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
-from deploycompress.measuring.meter import DEFAULT_STARTS
+from deploycompress.measuring.meter import trusted_starts
 from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
-from deploycompress.pipeline.gate import THOROUGH_TIME
+from deploycompress.pipeline.gate import THOROUGH_STARTS, THOROUGH_TIME
 from deploycompress.plan import Plan
 from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
 from deploycompress.surgery.shipped import shipped_form
@@ -82,22 +82,29 @@ def _require(difference: Difference, most: float, reference: str) -> None:
         )
 
 
-def measure_shipped(model: bytes, baseline: Graph, meter: Devices, *, again: bool = False) -> Measurement:
-    """Measure the very bytes that ship beside the teacher, memory included.
+def measure_teacher(baseline: Graph, devices: Devices) -> Measurement:
+    """Measure the teacher as it would ship, beside itself, memory included; no limit is judged by it."""
+    model = baseline.to_bytes()
+    found = devices.measure(model, baseline=baseline, max_seconds=LONGEST_MEASUREMENT_S)
+    return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
+
+
+def measure_shipped(model: bytes, baseline: Graph, devices: Devices, *, again: bool = False) -> Measurement:
+    """Measure the very bytes that ship beside the teacher, in several fresh processes, memory included.
 
     Args:
         model: what ships.
         baseline: the teacher.
-        meter: measures.
-        again: a verdict was inconclusive: take fresh processes and more time.
+        devices: measure.
+        again: a verdict was inconclusive: take more processes and more time.
     """
-    found = meter.measure(
+    found = devices.measure(
         model,
         baseline=baseline,
         max_seconds=LONGEST_MEASUREMENT_S * (THOROUGH_TIME if again else 1),
-        starts=DEFAULT_STARTS if again else 1,
+        starts=trusted_starts(devices.profile) * (THOROUGH_STARTS if again else 1),
     )
-    return replace(found, peak_rss_bytes=meter.peak_rss_bytes(model))
+    return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
 
 
 def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> float:

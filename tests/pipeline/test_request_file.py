@@ -50,11 +50,14 @@ def test_trusted_code_comes_back_with_trust_alone(tmp_path: Path) -> None:
         read_request(folder, trust=False)
 
 
-def test_a_command_that_reaches_a_device_is_code(tmp_path: Path) -> None:
-    request = replace(REQUEST, targets=("exec:docker exec -i board python3 -I -c {bootstrap}",))
+@pytest.mark.parametrize(
+    "target", ["exec:docker exec -i board python3 -I -c {bootstrap}", "ssh://board?config=/shared/run/config"]
+)
+def test_a_way_to_a_device_that_may_run_commands_is_code(tmp_path: Path, target: str) -> None:
+    request = replace(REQUEST, targets=(target,))
     folder = written(tmp_path, request)
     assert read_request(folder, trust=True) == request
-    with pytest.raises(UsageError, match=r"loads code: target 'exec:docker"):
+    with pytest.raises(UsageError, match=r"loads code: target '(exec|ssh):"):
         read_request(folder, trust=False)
 
 

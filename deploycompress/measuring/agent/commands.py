@@ -49,4 +49,5 @@ def hello(_request: Message, _models: list[bytes]) -> Message:
         "interpreter": sys.executable or "",
         "machine": describe_machine(),
         "cpu_flags": cpu_flags(),
+        "providers": onnxruntime.get_available_providers(),
     }

@@ -116,6 +116,7 @@ def test_a_command_that_says_nothing_and_ends() -> None:
         ({"machine": {**liar.HELLO["machine"], "cpu": "x" * 1000}}, "at most 300"),
         ({"machine": {**liar.HELLO["machine"], "surprise": 1}}, "surprise"),
         ({"cpu_flags": [1]}, "'cpu_flags'"),
+        ({"providers": "CPU"}, "'providers'"),
     ],
 )
 def test_what_a_device_says_of_itself_is_checked(change: Message, words: str) -> None:
