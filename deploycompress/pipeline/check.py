@@ -169,7 +169,7 @@ def check(
         model=read_subject(Path(model), device, loading),
         teacher=None if against is None else read_subject(Path(against), device, beside),
         older=older, baseline=earlier, constraints=rows, allowances=allowances, allow_proxy=allow_proxy,
-        starts=starts or trusted_starts(known), max_seconds=max_seconds,
+        starts=starts or trusted_starts(device), max_seconds=max_seconds,
     )  # fmt: skip
 
     def work(meter: Meter) -> Document:

@@ -79,8 +79,8 @@ def compare(
     def work(meter: Meter) -> Document:
         with listener.stage(f"measure both models on {device.name}"):
             measured = meter.measure_together(
-                [subject.data for subject in subjects], max_seconds=max_seconds, starts=starts or trusted_starts(device),
-                input_shape=subjects[0].loading.input_shape,
+                [subject.data for subject in subjects],
+                max_seconds=max_seconds, starts=starts or trusted_starts(device), input_shape=subjects[0].loading.input_shape,
             )  # fmt: skip
         found = measured[1]
         interval = found.ratio_interval()
