@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -11,6 +12,7 @@ from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
 from deploycompress.graph import Graph
+from deploycompress.measuring.conditions import Conditions
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.measurement import Measurement
@@ -32,7 +34,7 @@ class StudentMeter:
         baseline: the teacher as it would ship.
         seconds: time for one latency measurement.
         with_rss: whether resident memory is taken, too.
-        memory: what was measured before, by digest of the structure; added to.
+        memory: what was measured before, by where that was and the digest of the structure; added to.
         timer: told what measuring takes.
     """
 
@@ -43,7 +45,9 @@ class StudentMeter:
         self._seconds, self._with_rss = seconds, with_rss
         self._memory, self._timer = memory, timer
         self._baseline_ms = math.inf
-        self._baseline_peak_bytes = devices.measure(baseline, max_seconds=0.0).activation_peak_bytes
+        first = devices.measure(baseline, max_seconds=0.0)
+        self._baseline_peak_bytes = first.activation_peak_bytes
+        self._place = _place(first.conditions)
         self._asked: set[str] = set()
 
     @property
@@ -60,7 +64,7 @@ class StudentMeter:
         Raises:
             FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
         """
-        key = _key(shipped)
+        key = self._key(shipped)
         self._asked.add(key)
         if key not in self._memory:
             with self._timer.stage("measure"):
@@ -74,7 +78,7 @@ class StudentMeter:
         """
         if not isinstance(self._devices, Pool):
             return
-        waiting = {key: one for one in students if (key := _key(one)) not in self._memory}
+        waiting = {key: one for one in students if (key := self._key(one)) not in self._memory}
         with self._timer.stage("measure"):
             found = self._devices.measure_all(
                 list(waiting.values()), baseline=self._baseline, max_seconds=self._seconds
@@ -106,10 +110,16 @@ class StudentMeter:
             "uses the machine. Stop it, or measure later.",
         )
 
+    def _key(self, shipped: Graph) -> str:
+        return f"metrics:{self._place}:{structure_digest(shipped)}"
+
     def _is_quiet(self, found: Measurement) -> bool:
         self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
         return found.baseline_median_ms <= DISTURBED * self._baseline_ms
 
 
-def _key(shipped: Graph) -> str:
-    return f"metrics:{structure_digest(shipped)}"
+def _place(conditions: Conditions) -> str:
+    """Digest where and how is measured, so that a run that goes on elsewhere remembers nothing from here."""
+    machine = conditions.machine
+    parts = (machine.id, machine.power_mode, conditions.onnxruntime, conditions.profile_digest, *conditions.providers)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,67 @@
+"""What was measured once is remembered, but only where it was measured; several devices measure ahead."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploycompress.execute.stages import StageTimer
+from deploycompress.execute.student_meter import Memory, StudentMeter
+from deploycompress.graph import Graph, graph_from_onnx
+from deploycompress.measuring.devices import Devices, open_devices
+from deploycompress.profile import Profile
+from deploycompress.profile_files import load_profile
+from tests.measuring.networks import conv_net
+from tests.shared import ROOT
+
+SECONDS = 0.05
+
+
+@pytest.fixture(scope="module")
+def profile() -> Profile:
+    return load_profile(Path(ROOT) / "profiles" / "x86.toml")
+
+
+def network(width: int) -> Graph:
+    import onnx
+
+    return graph_from_onnx(onnx.load_model_from_string(conv_net(width)))
+
+
+def meter_of(devices: Devices, memory: Memory) -> StudentMeter:
+    return StudentMeter(devices, network(16), seconds=SECONDS, with_rss=False, memory=memory, timer=StageTimer())
+
+
+def test_equal_structures_are_measured_once(profile: Profile) -> None:
+    memory: Memory = {}
+    with open_devices(profile, (), print) as devices:
+        meter = meter_of(devices, memory)
+        first = meter.metrics(network(8))
+        assert meter_of(devices, memory).metrics(network(8)) is first
+        assert (len(memory), meter.count) == (1, 1)
+
+
+def test_what_another_setup_measured_does_not_count(profile: Profile) -> None:
+    memory: Memory = {}
+    unspun = profile.runtime.model_copy(update={"session": {"session.intra_op.allow_spinning": "0"}})
+    for one in (profile, profile.model_copy(update={"runtime": unspun})):
+        with open_devices(one, (), print) as devices:
+            meter_of(devices, memory).metrics(network(8))
+    assert len(memory) == 2
+
+
+def test_several_devices_measure_ahead_and_one_does_not(profile: Profile) -> None:
+    targets = [f"exec:env BOARD={name} {sys.executable} -I -c {{bootstrap}}" for name in ("a", "b")]
+    ahead: Memory = {}
+    with open_devices(profile, targets, print) as devices:
+        meter = meter_of(devices, ahead)
+        meter.measure_ahead([network(8), network(12), network(8)])
+        assert len(ahead) <= 2  # what was disturbed is left for later
+        assert all(0 < metrics["latency_ratio"] < 2 for metrics in ahead.values())
+        assert meter.metrics(network(12))["macs_ratio"] < 1
+    alone: Memory = {}
+    with open_devices(profile, (), print) as devices:
+        meter_of(devices, alone).measure_ahead([network(8)])
+    assert alone == {}
