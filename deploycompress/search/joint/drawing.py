@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from deploycompress.constraint import Constraint
+from deploycompress.search.joint import survey
 from deploycompress.search.joint.choices import Vector, number
 from deploycompress.search.joint.exchange import exchanged
 from deploycompress.search.joint.policy import Task, logits, rolled_out
-from deploycompress.search.joint.sensitivity import LEAST_PRICE, Sensitivities, fitted
+from deploycompress.search.joint.sensitivity import LEAST_PRICE, Sensitivities, first_belief, fitted
 from deploycompress.search.joint.state import Rollout, State
 from deploycompress.search.journal import Journal
 from deploycompress.search.moves import applied, moves, undone
 from deploycompress.search.n2n.weights import from_text, one_thread
 from deploycompress.search.near_limit import drawn, drawn_anew, is_guided
-from deploycompress.search.space import Candidate, Space
+from deploycompress.search.space import Candidate
 
 RETRIES = 12
 BOLDER = 1.3
@@ -27,6 +27,11 @@ MOST_SHAKES = 2
 def with_next(state: State) -> State:
     """Add the next rollout, one that is new if that can be."""
     rng = state.journal.rng()
+    single = survey.next_single(state)
+    if single is not None:
+        choice, candidate = single
+        rollout = Rollout(candidate=candidate, is_probe=True, single=choice)
+        return replace(state, rollouts=(*state.rollouts, rollout))
     journal = state.informed()
     if is_guided(journal.space, journal.rows, journal.correction):
         outlook, boldness = _outlook(state, journal), _boldness(state)
@@ -51,22 +56,15 @@ class _Outlook:
 
 def _outlook(state: State, journal: Journal) -> _Outlook:
     rows, choices, beliefs = journal.rows, number(journal.space), None
-    if _is_survey(state):
-        rows = tuple(_on_the_way(row, journal.space, state.settings.probe_depth) for row in rows)
+    if survey.is_on(state):
+        rows = tuple(survey.on_the_way(row, journal.space, state.settings.probe_depth) for row in rows)
     task = Task(choices=choices, rows=rows, correction=journal.correction)
     savings = task.savings()
-    if not _is_survey(state):
+    if not survey.is_on(state):
         gone, probes = np.asarray(state.seen).reshape(-1, len(choices)), np.asarray(state.probes, dtype=np.bool_)
-        beliefs = fitted(gone, np.asarray(state.rewards), probes, savings, state.whole)
+        prior = first_belief(savings, state.singles, state.settings.singles_weight)
+        beliefs = fitted(gone, np.asarray(state.rewards), probes, prior, state.whole)
     return _Outlook(task=task, savings=savings, logits=_logits(state, task), beliefs=beliefs)
-
-
-def _on_the_way(row: Constraint, space: Space, depth: float) -> Constraint:
-    """Put a limit between the teacher and where it is, at a share of the way."""
-    if not row.metrics <= space.teacher.keys():
-        return row
-    whole = row.value(space.teacher)
-    return replace(row, bound=min(max(whole - depth * (whole - row.bound), row.bound), whole))
 
 
 def _rollout(state: State, outlook: _Outlook, rng: np.random.Generator, boldness: float) -> Rollout:
@@ -118,13 +116,9 @@ def _rarity(state: State, choices: int) -> Vector:
     return np.asarray(used.mean() - used)
 
 
-def _is_survey(state: State) -> bool:
-    return len(state.journal.seen) < state.settings.survey_share * state.journal.evaluations
-
-
 def _boldness(state: State) -> float:
     chosen, journal = state.settings, state.journal
-    begun = chosen.survey_share * journal.evaluations
+    begun = survey.length(state)
     share = min(max((len(journal.seen) - begun) / max(journal.evaluations - begun, 1), 0.0), 1.0)
     return chosen.boldness + share * (chosen.last_boldness - chosen.boldness)
 

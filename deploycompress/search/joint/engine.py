@@ -1,6 +1,6 @@
 """The joint search: survey, believe, roll out at the limit, learn.
 
-The survey tries everything about equally often, several things at once, on the way to the limit. From then on every
+The survey tries everything once, or where that is too much, several things at once (`survey`). From then on every
 rollout believes in a draw of the sensitivities, which becomes less bold towards the end, and the policy's own logits
 are learnt from the rewards by REINFORCE (N2N, eq. 2) with a moving average as baseline.
 """
@@ -19,6 +19,7 @@ from deploycompress.search.joint.learning import updated
 from deploycompress.search.joint.policy import OTHERS, first_weights
 from deploycompress.search.joint.settings import Settings
 from deploycompress.search.joint.state import State
+from deploycompress.search.joint.survey import with_single
 from deploycompress.search.joint.table import measured
 from deploycompress.search.journal import Journal, check_answered, is_met, noted
 from deploycompress.search.n2n.policy_file import Policies
@@ -65,10 +66,15 @@ def tell(state: State, proposal: Proposal, evaluation: Evaluation, reward: float
     state = replace(state, journal=_turned(replace(journal, space=state.journal.space)))
     state = replace(state, whole=_whole(state, evaluation))
     is_enough = is_met(journal, evaluation)
-    if not evaluation.is_degenerate:
+    single = state.rollouts[-1].single
+    if single is None and not evaluation.is_degenerate:
         found = measured(state.journal.space, proposal.candidate, evaluation.metrics)
         state = replace(state, measured=(*state.measured, found))
-    if evaluation.climb and not evaluation.is_degenerate and (is_enough or proposal.needs_accuracy):
+    if single is not None:
+        if evaluation.climb and not evaluation.is_degenerate:
+            lost = state.whole - _untrained(state, evaluation)
+            state = with_single(state, single, proposal.candidate, lost)
+    elif evaluation.climb and not evaluation.is_degenerate and (is_enough or proposal.needs_accuracy):
         state = _with_seen(state, proposal.candidate, reward if is_enough else _untrained(state, evaluation), is_enough)
     told = replace(state.rollouts[-1], reward=reward)
     if reward > DEGENERATE_REWARD and is_enough:

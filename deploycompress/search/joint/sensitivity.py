@@ -1,11 +1,12 @@
 """How much reward each choice costs, from all students seen so far: Bayesian linear regression.
 
-One-at-a-time scans look at single cuts of a whole teacher. Here whole students near the limit are looked at, so what is
-learnt is the price of a choice where it is paid, and no evaluation is spent on a student that could not ship.
+The first belief is what choices cost that were tried alone, in an otherwise whole teacher. Students near the limit then
+tell the price of a choice where it is paid.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,39 +42,59 @@ class Sensitivities:
         return np.maximum(found, self.least)
 
 
-def fitted(gone: Vector, rewards: Vector, probes: Mask, savings: Vector, whole: float) -> Sensitivities:
+def first_belief(savings: Vector, singles: Mapping[int, float], weight: float) -> Vector:
+    """Say what choices cost relative to each other before whole students are seen, shape [P], above zero.
+
+    Args:
+        savings: of every choice when all of it goes, above zero, shape [P].
+        singles: what choices cost that were tried alone.
+        weight: of these; the rest is what a choice saves, which is all that is known of one that was not tried.
+    """
+    by_savings = np.asarray(savings / savings.mean())
+    known = list(singles)
+    usual = float(np.mean(list(singles.values()))) if singles else 0.0
+    if not usual > 0:
+        return by_savings
+    belief = by_savings.copy()
+    # Both say the same of the tried choices together; what differs is how they share it out.
+    tried = np.array([singles[choice] for choice in known]) / usual * float(by_savings[known].mean())
+    belief[known] = weight * tried + (1 - weight) * by_savings[known]
+    return np.asarray(np.maximum(belief, LEAST_PRICE))
+
+
+def fitted(gone: Vector, rewards: Vector, probes: Mask, prior: Vector, whole: float) -> Sensitivities:
     """Fit losses to students.
 
-    Before anything is seen, a choice costs what it saves, at the price that the students paid on average between the
-    teacher and here. The strength of that belief is the one that foresees each student best from the others.
+    Before anything is seen, choices cost what the first belief says, times what the students lost on average between
+    the teacher and here. The strength of that belief is the one that foresees each student best from the others.
 
     Args:
         gone: what went of every choice in each student, shape [n, P].
         rewards: of the students, shape [n].
         probes: which of them were looked at on the way to the limit and with less training, shape [n]; they are
             compared with each other only.
-        savings: of every choice when all of it goes, above zero, shape [P].
+        prior: the first belief, above zero, shape [P].
         whole: the teacher's reward.
     """
     count = len(rewards)
     before, after = _transformed(np.array([whole]), rewards), _transformed(rewards, rewards)
     lost = before[0] - after
-    paid = float(lost.mean()) / float((gone @ savings).mean()) if count else 1.0
-    price = max(paid, 0.5 * float(after.std()) / float(savings.max()) if count else 0.0, 1e-6)
-    usual = price * savings
+    paid = float(lost.mean()) / float((gone @ prior).mean()) if count else 1.0
+    price = max(paid, 0.5 * float(after.std()) / float(prior.max()) if count else 0.0, 1e-6)
+    usual = price * prior
     if count < LEAST_STUDENTS or not after.std() > 0:
         return Sensitivities(mean=usual, root=np.diag(usual), least=LEAST_PRICE * usual)
-    inputs = gone * savings / savings.mean()
+    inputs = gone * prior / prior.mean()
     targets = lost - gone @ usual
     for some in (probes, ~probes):
         if some.any():
             inputs[some] -= inputs[some].mean(axis=0)
             targets[some] -= targets[some].mean()
     strength = min(STRENGTHS, key=lambda one: _left_out_error(inputs, targets, probes, one))
-    covariance = np.linalg.inv(inputs.T @ inputs + strength * np.eye(len(savings)))
+    covariance = np.linalg.inv(inputs.T @ inputs + strength * np.eye(len(prior)))
     deviation = covariance @ inputs.T @ targets
     noise = max(_left_out_error(inputs, targets, probes, strength), 1e-6)
-    scale = savings / savings.mean()
+    scale = prior / prior.mean()
     return Sensitivities(
         mean=usual + scale * deviation,
         root=scale[:, None] * np.linalg.cholesky(covariance * noise),

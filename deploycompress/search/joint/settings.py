@@ -13,10 +13,12 @@ class Settings:
     """How the joint engine searches.
 
     Attributes:
-        survey_share: share of the evaluations spent before anything is believed, on candidates that try everything
-            about equally often.
+        singles_share: most of the evaluations that may go to trying every choice alone, before anything is believed.
+            Where the choices are too many for that, several are tried at once.
+        singles_weight: how much of the first belief these sensitivities are; the rest is what the choices save.
+        survey_share: share of the evaluations spent on several choices at once, each about equally often.
         probe_depth: how far these go from the teacher to the limit, in (0, 1]. Near the teacher losses add up and show
-            after recalibration alone, and several choices are tried at once; at the limit candidates can win.
+            after recalibration alone; at the limit candidates can win.
         sensitivity_weight: how much the measured sensitivities count in the policy; 0 leaves it to the gradients.
         boldness: spread of the sensitivities that a rollout believes in, in standard errors, after the survey.
         last_boldness: the same at the end of the search.
@@ -33,11 +35,13 @@ class Settings:
         policies: a trained removal policy to start from, as `policy_file` writes it in a text; empty for a new one.
     """
 
+    singles_share: float = 0.6
+    singles_weight: float = 0.8
     survey_share: float = 0.25
     probe_depth: float = 0.4
     sensitivity_weight: float = 1.0
-    boldness: float = 1.0
-    last_boldness: float = 0.2
+    boldness: float = 0.4
+    last_boldness: float = 0.1
     temperature: float = 0.25
     rollouts: int = 5
     learning_rate: float = 0.003
@@ -46,7 +50,7 @@ class Settings:
     trust: float = 0.05
     baseline_decay: float = 0.8
     exchanges: int = 3
-    local_share: float = 0.3
+    local_share: float = 0.5
     elite: int = 3
     policies: str = ""
 
@@ -56,7 +60,7 @@ class Settings:
                 raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be at least {low}.")
         if not 0 < self.probe_depth <= 1:
             raise UsageError(f"Joint setting 'probe_depth' is {self.probe_depth}; it must be in (0, 1].")
-        for name in ("survey_share", "baseline_decay", "local_share"):
+        for name in ("singles_share", "singles_weight", "survey_share", "baseline_decay", "local_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"Joint setting {name!r} is {getattr(self, name)}; it must be in [0, 1].")
         for name in ("sensitivity_weight", "boldness", "last_boldness", "trust"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from deploycompress.search import record
 from deploycompress.search.engine import StopReason
@@ -25,6 +26,7 @@ class Rollout:
         taken: choices in order.
         behaviour: their log-probabilities.
         is_probe: whether it only says something of the choices, and is not meant to meet the limit.
+        single: the choice that it tries alone; none for all others.
         reward: none before it is known.
     """
 
@@ -33,6 +35,7 @@ class Rollout:
     taken: tuple[int, ...] = ()
     behaviour: tuple[float, ...] = ()
     is_probe: bool = False
+    single: int | None = None
     reward: float | None = None
 
 
@@ -53,6 +56,7 @@ class State:
         rewards: of these; of probes what they would be worth without training and limits.
         probes: which of these did not meet the limit.
         measured: students that say what several choices save together.
+        singles: what each choice cost that was tried alone, after recalibration, when all of it goes.
         rollouts: of the coming update; the last one is asked about.
         elite: the best students, best first.
         entropy: mean of the policy's choices in the last update, nats.
@@ -71,6 +75,7 @@ class State:
     rewards: tuple[float, ...] = ()
     probes: tuple[bool, ...] = ()
     measured: tuple[Measured, ...] = ()
+    singles: Mapping[int, float] = field(default_factory=dict)
     rollouts: tuple[Rollout, ...] = ()
     elite: tuple[Rollout, ...] = ()
     entropy: float | None = None

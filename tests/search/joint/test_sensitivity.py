@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deploycompress.search.joint.sensitivity import LEAST_STUDENTS, STRENGTHS, Sensitivities, fitted
+from deploycompress.search.joint.sensitivity import LEAST_STUDENTS, STRENGTHS, Sensitivities, first_belief, fitted
 
 Array = NDArray[np.float64]
 WHOLE = 0.0
@@ -123,3 +123,13 @@ def test_more_choices_than_students_give_numbers() -> None:
     rng = np.random.default_rng(0)
     found = alike(rng.random((5, 40)), rng.random(5), np.full(40, 0.02), 0.95)
     assert np.isfinite(found.drawn(rng, 1.0)).all()
+
+
+def test_the_first_belief_shares_out_by_singles_what_the_savings_share_out_alone() -> None:
+    savings, singles = np.array([1.0, 1.0, 2.0, 4.0]), {0: 0.3, 1: 0.1}
+    by_singles = first_belief(savings, singles, 1.0)
+    np.testing.assert_allclose(by_singles, [0.75, 0.25, 1.0, 2.0])
+    np.testing.assert_allclose(first_belief(savings, singles, 0.5), [0.625, 0.375, 1.0, 2.0])
+    np.testing.assert_allclose(first_belief(savings, {}, 1.0), savings / 2)
+    np.testing.assert_allclose(first_belief(savings, {0: 0.0}, 1.0), savings / 2)
+    assert first_belief(savings, {0: 0.0, 1: 1.0}, 1.0).min() > 0

@@ -12,6 +12,8 @@ WRONG: list[tuple[str, float]] = [
     ("epochs", 0),
     ("exchanges", -1),
     ("elite", 0),
+    ("singles_share", 1.1),
+    ("singles_weight", -0.5),
     ("survey_share", 1.5),
     ("baseline_decay", -0.1),
     ("local_share", 2),
