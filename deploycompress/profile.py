@@ -156,12 +156,15 @@ class Measure(_Table):
         percentile: which percentile of latency the metric `latency_ms` is.
         confidence: level of the intervals.
         precision: half-width of the median's interval, relative to the median, at which sampling may stop.
+        load_seconds: longest time to load a model, with all that its execution provider compiles, and to warm it up;
+            a process that takes longer counts as hung.
         min_samples: least number of latency samples per model.
         max_seconds: longest time to sample one pair of models; fewer than `min_samples` by then is a failure.
     """
 
     reach: Literal["local", "ssh", "exec"] = "local"
     warmup_seconds: Annotated[float, Field(ge=0, le=60)] = 0.2
+    load_seconds: Annotated[float, Field(gt=0, le=86400)] = 60.0
     percentile: Annotated[float, Field(ge=50, lt=100)] = 90.0
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.01

@@ -120,16 +120,6 @@ def save_table(folder: Path, stored: StoredTable) -> Path:
     return path
 
 
-def find_table(folder: Path, key: TableKey) -> StoredTable | None:
-    """Look for a table; nothing when there is none.
-
-    Raises:
-        MeasureError: there is a file in its place that is no table, or another key's.
-    """
-    path = table_path(folder, key)
-    return load_table(path, key) if path.is_file() else None
-
-
 def load_table(path: Path, key: TableKey) -> StoredTable:
     """Read a table and make sure that it is the wanted one.
 

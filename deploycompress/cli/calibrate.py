@@ -46,6 +46,12 @@ HELP = with_examples(
     help="The calibrated profile.  [default: PROFILE.calibrated.toml]",
 )
 @click.option("--budget", type=Duration(), default="5m", help="Time for everything, such as 90s, 5m.")
+@click.option(
+    "--allow-proxy",
+    is_flag=True,
+    allow_from_autoenv=False,
+    help="Calibrate on a machine that is not the profile's device.",
+)
 @loading_options
 @click.option("--force", is_flag=True, allow_from_autoenv=False, help="Replace a file that is there already.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, metavar="N", help="Draws the students.")
@@ -58,6 +64,7 @@ def calibrate_command(
     targets: tuple[str, ...],
     out: Path | None,
     budget: float,
+    allow_proxy: bool,
     input_shape: tuple[int, ...] | None,
     arch: str | None,
     trust: bool,
@@ -87,8 +94,10 @@ def calibrate_command(
     # Standard output belongs to the result alone, and libraries print to it.
     with redirect_stdout(sys.stderr), open_progress(sys.stderr, quiet=quiet) as progress:
         graph = capture(model, input_shape=input_shape, arch=arch, trust=trust, allow=allow, **limits)
-        found = calibrate(graph, device, target=targets, budget_s=budget, seed=seed, progress=progress)
-        write_calibrated(path, profile, found, model=model.name)
+        found = calibrate(
+            graph, device, target=targets, budget_s=budget, seed=seed, allow_proxy=allow_proxy, progress=progress
+        )
+        write_calibrated(path, profile, found, model=model.name, force=force)
     document = calibration_document(found, profile=device.name, model=str(model), out=path)
     click.echo(json.dumps(document, indent=2) if as_json else "\n".join(calibration_lines(document)))
     return 0

@@ -16,6 +16,10 @@ class TargetText(click.ParamType):  # type: ignore[type-arg]  # generic in newer
     name = "target"
     envvar_list_splitter = ";"  # commands hold spaces, at which click would split
 
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split, and take no text between two semicolons or after the last one for a target."""
+        return [text for text in super().split_envvar_value(rv) if text.strip()]
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ARG002
         """Check the target."""
         from deploycompress.measuring.reach.target import parse_target  # heavy: not for --help
@@ -35,6 +39,7 @@ def target_option(command: Command) -> Command:
         metavar="TARGET",
         envvar="DEPLOYCOMPRESS_TARGET",
         help="Where to measure: local, ssh://user@host:port?python=/path/to/python3, or 'exec:COMMAND' with "
-        "{bootstrap} in it, such as 'exec:docker exec -i board python3 -I -c {bootstrap}'. Repeat it for boards that "
-        "share the work.  [default: local]",
+        "{bootstrap} in it, such as 'exec:docker exec -i board python3 -I -c {bootstrap}'. Repeat it for several "
+        "boards: the first that answers measures, and compress shares the work among all. In DEPLOYCOMPRESS_TARGET "
+        "they are separated by ';'.  [default: local]",
     )(command)

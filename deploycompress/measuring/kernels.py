@@ -55,7 +55,22 @@ class Kernel:
 
 
 def kernels_of(protos: Iterable[onnx.NodeProto]) -> tuple[Kernel, ...]:
-    """Read the nodes of a rewritten graph."""
+    """Read the nodes of a rewritten graph.
+
+    Raises:
+        ValueError: a text of a node is no text, or a node has no output, or brings nothing into another layout.
+    """
+    kernels = _read(protos)
+    for kernel in kernels:
+        texts = (kernel.name, kernel.op, kernel.domain, *kernel.inputs, *kernel.outputs)
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"node {kernel.name!r} has names that are no text")
+        if not kernel.outputs or (kernel.moves_layout and not kernel.inputs):
+            raise ValueError(f"node {kernel.name!r} lacks its input or output")
+    return kernels
+
+
+def _read(protos: Iterable[onnx.NodeProto]) -> tuple[Kernel, ...]:
     return tuple(
         Kernel(
             name=proto.name,
@@ -97,7 +112,7 @@ class _Matcher:
         self.given = {port.name for port in graph.inputs}
         self.origin: dict[str, str] = {}
         for kernel in kernels:
-            if kernel.moves_layout and self.is_known(kernel.outputs[0]):
+            if kernel.moves_layout and kernel.inputs and kernel.outputs and self.is_known(kernel.outputs[0]):
                 self.origin[kernel.inputs[0]] = kernel.outputs[0]
         for kernel in kernels:
             self._follow(kernel)

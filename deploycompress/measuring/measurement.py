@@ -184,13 +184,17 @@ class Measurement:
     def ratio_interval(self) -> Interval:
         """Bound the ratio by order statistics: over processes where there are enough of them, else over rounds.
 
-        An interval over rounds leaves out that the same model can be a few percent faster in the next process.
+        An interval over rounds leaves out that the same model can be a few percent faster in the next process; where
+        there are several, though too few, it reaches to all of their ratios.
 
         Raises:
             MeasureError: there was no baseline.
         """
-        values = self.start_ratios if self._has_enough_starts() else self.round_ratios
-        return quantile_interval(values, 0.5, self.conditions.confidence)
+        starts, confidence = self.start_ratios, self.conditions.confidence
+        if self._has_enough_starts():
+            return quantile_interval(starts, 0.5, confidence)
+        bounds = quantile_interval(self.round_ratios, 0.5, confidence)
+        return bounds.hull(Interval(low=min(starts), high=max(starts)))
 
     def metrics(self) -> dict[str, float]:
         """Give what was measured under the names of `constraint.METRICS`; what was not measured is absent."""

@@ -44,7 +44,8 @@ class Meter:
     Args:
         profile: the target device.
         target: where to measure.
-        grace_seconds: time for loading and warm-up on top of the sampling time; then the process counts as hung.
+        grace_seconds: time for loading and warm-up on top of the sampling time; then the process counts as hung. None
+            for the profile's `load_seconds`.
         memory_limit_bytes: address space of the measuring process; None for no limit.
     """
 
@@ -53,12 +54,12 @@ class Meter:
         profile: Profile,
         *,
         target: Target = LOCAL,
-        grace_seconds: float = 60.0,
+        grace_seconds: float | None = None,
         memory_limit_bytes: int | None = None,
     ) -> None:
         self.profile = profile
         self.board = Board(profile, target, memory_limit_bytes=memory_limit_bytes)
-        self._grace_seconds = grace_seconds
+        self._grace_seconds = profile.measure.load_seconds if grace_seconds is None else grace_seconds
         self._activation_peaks: dict[str, tuple[int, Evidence]] = {}
         self._empty_rss_bytes: int | None = None
 
@@ -99,7 +100,8 @@ class Meter:
         Args:
             model: graph, serialised ONNX model, or path of one.
             baseline: the model to compare with, timed in turns with the first; it stays loaded for the next call.
-            max_seconds: when enough is enough, over all processes; None for the profile's `max_seconds`.
+            max_seconds: when enough is enough, over all processes; None for the profile's `max_seconds`, which limits
+                this measurement unless more is given here.
             min_samples: least number of samples, at least 64; None for the profile's.
             starts: number of processes. One is the running process, several are fresh ones each, and the ratio of two
                 models is told from the differences between them.
@@ -197,7 +199,7 @@ class Meter:
         """Sample the models in each process; the first `kept` of them stay loaded in the running one."""
         ask = self.board.ask if sampling.starts == 1 else self.board.ask_fresh
         # The longest allowed sampling ends with a last round, which for a slow model is not short.
-        timeout = sampling.most_seconds + self._grace_seconds * max(len(models) / 2, 1)
+        loading = self._grace_seconds * max(len(models) / 2, 1) * sampling.sessions
         orders = [sampling.order(start) for start in range(sampling.starts)]
         replies = []
         for order in orders:
@@ -207,7 +209,9 @@ class Meter:
                 "reference": order.index(0),
                 "kept": list(range(kept)) if sampling.starts == 1 else [],
             }
-            replies.append(ask(request, *(models[model] for model in order), timeout_seconds=timeout))
+            replies.append(
+                ask(request, *(models[model] for model in order), timeout_seconds=sampling.most_seconds + loading)
+            )
         return put_together(replies, orders)
 
     def _measurement(self, models: Sequence[MeasurableModel], place: int, sampled: Sampled) -> Measurement:

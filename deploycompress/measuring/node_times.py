@@ -19,6 +19,7 @@ from deploycompress.measuring.agent.frames import Message
 from deploycompress.measuring.conditions import Conditions
 from deploycompress.measuring.kernels import Kernel, kernels_of, nodes_of_kernels
 from deploycompress.measuring.reach.failures import UnsoundReplyError
+from deploycompress.measuring.reach.words import shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,9 @@ def node_times_from(graph: Graph, reply: Message, conditions: Conditions) -> Nod
         graph: what was measured.
         reply: answer to `kernel_times`.
         conditions: of the measurement.
+
+    Raises:
+        UnsoundReplyError: the rewritten graph cannot be.
     """
     runs = int(reply["runs"])
     told = reply.get("attached")
@@ -120,12 +124,11 @@ def node_times_from(graph: Graph, reply: Message, conditions: Conditions) -> Nod
 
 def _rewritten(data: bytes) -> tuple[Kernel, ...]:
     try:
-        model = onnx.load_model_from_string(data)
-    except DecodeError as error:
+        return kernels_of(onnx.load_model_from_string(data).graph.node)
+    except (DecodeError, ValueError) as error:
         raise UnsoundReplyError(
-            f"The device sent {len(data)} bytes for its rewritten graph that are no model."
+            f"The device sent {len(data)} bytes for its rewritten graph that are no model: {shown(str(error), 200)}."
         ) from error
-    return kernels_of(model.graph.node)
 
 
 def _unchanged(reply: Message) -> tuple[Kernel, ...]:

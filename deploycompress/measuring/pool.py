@@ -21,7 +21,7 @@ from deploycompress.profile import Profile
 
 Found = TypeVar("Found")
 
-_EQUAL_PARTS = ("arch", "board", "cpu", "cores")
+_EQUAL_PARTS = ("arch", "board", "cpu", "cores", "power_mode")
 
 
 class Pool:
@@ -43,7 +43,7 @@ class Pool:
         profile: Profile,
         targets: Sequence[Target],
         *,
-        grace_seconds: float = 60.0,
+        grace_seconds: float | None = None,
         memory_limit_bytes: int | None = None,
         on_lost: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -227,5 +227,6 @@ class Pool:
             if kind != self._kind:
                 raise UnfitDeviceError(
                     f"{meter.board.target.name} is another machine than the first of the pool: ONNX Runtime, "
-                    f"architecture, board, processor, cores are {kind}, not {self._kind}; measure there in another run."
+                    f"architecture, board, processor, cores, power mode are {kind}, not {self._kind}; measure there in "
+                    "another run."
                 )

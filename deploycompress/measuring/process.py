@@ -15,7 +15,7 @@ from deploycompress.measuring.agent.frames import TO_HOST, CutShortError, FrameE
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.reach.bundle import bundle
 from deploycompress.measuring.reach.connection import Connection
-from deploycompress.measuring.reach.diagnosis import chatter, rejection_advice, start_failure
+from deploycompress.measuring.reach.diagnosis import chatter, rejection_advice, start_failure, way_of_ending
 from deploycompress.measuring.reach.failures import BusyDeviceError, UnfitDeviceError, UnsoundReplyError
 from deploycompress.measuring.reach.target import LOCAL, Target
 from deploycompress.measuring.reach.words import shown
@@ -59,7 +59,8 @@ class MeasuringProcess:
 
     Raises:
         UnreachableError: the agent cannot be started there.
-        UnfitDeviceError: ONNX Runtime is missing there.
+        UnfitDeviceError: ONNX Runtime is missing there, or Python cannot import it.
+        UnsoundReplyError: what answers is not the agent, or says of itself what cannot be.
     """
 
     def __init__(
@@ -221,9 +222,7 @@ class MeasuringProcess:
         self.close()
         if "MemoryError" in last_words or "bad_alloc" in last_words:
             return FailedMeasurementError(FailureKind.MEMORY, "The measuring process ran out of memory and ended.")
-        ended = (
-            f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
-        )
+        ended = "closed its connection without an answer" if code is None else way_of_ending(code)
         hint = "; the system may have been out of memory" if code == -signal.SIGKILL else ""
         tail = f" Its last words: {last_words}" if last_words else ""
         where = "" if self.target.is_local else f" on {self.target.name}"

@@ -6,12 +6,15 @@ A device can still lie within what is possible; it cannot make a record of what 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.conditions import MachineState
 from deploycompress.measuring.reach.failures import UnsoundReplyError
 from deploycompress.measuring.reach.words import shown
 
+_STATE_NAMES = frozenset(field.name for field in fields(MachineState))
 _MACHINE_TEXTS = ("id", "arch", "board", "cpu", "system", "governor", "power_mode")
 _LONGEST_TEXT = 300
 _MOST_BYTES = 2**50
@@ -79,6 +82,8 @@ def _check_latency(request: Message, reply: Message, elapsed_seconds: float) -> 
 
 def _check_state(state: Message) -> None:
     """Check what the machine says of itself; null where it does not know."""
+    if set(state) != _STATE_NAMES:
+        raise _unsound("state", sorted(state), ", ".join(sorted(_STATE_NAMES)))
     known = {name: value for name, value in state.items() if value is not None}
     checks: dict[str, Callable[[], None]] = {
         "governor": lambda: _text(known, "governor"),
@@ -88,8 +93,7 @@ def _check_state(state: Message) -> None:
         "load_average": lambda: _number(known, "load_average", most=1e6),
     }
     for name in known:
-        if name in checks:
-            checks[name]()
+        checks[name]()
 
 
 def check_rounds(

@@ -22,6 +22,7 @@ SESSIONS = 4
 """How often each of several processes loads the models: where this was tried, the ratio of two small networks moved by
 2.6 % (standard deviation) from one session to the next, and by 1.5 % more from one process to the next."""
 
+_LONGEST_SECONDS = 86400.0  # a profile allows no more either
 _LEAST_WARMUP_SECONDS = 0.02
 _WARMUP_SHARE = 0.1  # of a hurried measurement's time
 _LEAST_WARMUP_LIMIT_SECONDS = 1.0
@@ -35,7 +36,7 @@ class Sampling:
         limits: the profile's.
         models: how many take turns.
         starts: number of processes.
-        max_seconds: when enough is enough, over all processes.
+        max_seconds: when enough is enough, over all processes; above the profile's limit it is the limit.
         min_samples: least number of samples of each model, over all processes.
     """
 
@@ -58,8 +59,14 @@ class Sampling:
 
     @property
     def most_seconds(self) -> float:
-        """Longest time of one process; the profile's limit is that of a pair of models."""
-        return self.limits.max_seconds * max(self.models / 2, 1) / self.starts
+        """Longest time of one process; the profile's limit is that of a pair of models, and a longer wish counts."""
+        wish = min(self.max_seconds or 0.0, _LONGEST_SECONDS)
+        return max(self.limits.max_seconds * max(self.models / 2, 1), wish) / self.starts
+
+    @property
+    def sessions(self) -> int:
+        """How often each process loads the models."""
+        return SESSIONS if self.starts > 1 else 1
 
     def request(self) -> Message:
         """Give what each process is asked, without the models."""
@@ -75,7 +82,7 @@ class Sampling:
             "min_samples": math.ceil(wanted / starts),
             # Where processes are enough to bound the ratio, their rounds need not be.
             "min_rounds": SESSIONS if starts >= least else max(LEAST_ROUNDS, least),
-            "sessions": SESSIONS if starts > 1 else 1,
+            "sessions": self.sessions,
             "enough_seconds": enough,
             "max_seconds": self.most_seconds,
             # What is left of chance in each process is averaged over all of them.

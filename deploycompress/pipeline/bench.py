@@ -87,17 +87,19 @@ def bench(
         if nodes:
             with listener.stage("measure every node"):
                 times = [meter.node_times(subject.measured_graph()) for subject in subjects]
-        return _document(subjects, readings, times)
+        return _document(device, subjects, readings, times)
 
     return on_first_board(device, targets, work, listener)
 
 
-def _document(subjects: Sequence[Subject], readings: Sequence[Reading], times: Sequence[NodeTimes | None]) -> Document:
+def _document(
+    device: Profile, subjects: Sequence[Subject], readings: Sequence[Reading], times: Sequence[NodeTimes | None]
+) -> Document:
     return {
         "schema": SCHEMA,
         **describe_conditions(readings[0].measurement.conditions),
         "states": [asdict(state) for state in readings[0].measurement.states],
-        "remarks": remarks([reading.measurement for reading in readings]),
+        "remarks": remarks([reading.measurement for reading in readings], power_mode=device.device.power_mode),
         "models": [_model(*parts) for parts in zip(subjects, readings, times, strict=True)],
     }
 
@@ -120,6 +122,7 @@ def _model(subject: Subject, reading: Reading, times: NodeTimes | None) -> Docum
         "activation_peak_bytes": measurement.activation_peak_bytes,
         "activation_evidence": str(measurement.activation_evidence),
         "peak_rss_bytes": reading.peak_rss_bytes,
+        "peak_rss_interval_bytes": ends(reading.peak_rss_interval) if reading.peak_rss_interval else None,
         "weights_bytes": measurement.weights_bytes,
         "file_bytes": measurement.file_bytes,
         "samples": len(measurement.samples_ns),

@@ -20,6 +20,7 @@ from deploycompress.calibration.table_file import StoredTable, cache_folder, sav
 from deploycompress.channels.records import Channels
 from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import MeasureError, ModelError, UsageError
+from deploycompress.evaluation import Evidence
 from deploycompress.execute.structure import structure_digest
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError
@@ -82,6 +83,7 @@ def calibrate(
     budget_s: float = DEFAULT_BUDGET_S,
     cache: Path | None = None,
     seed: int = 0,
+    allow_proxy: bool = False,
     progress: Progress | None = None,
 ) -> Calibration:
     """Find a device's channel quanta and a table of layer latencies for one model, by measuring.
@@ -93,10 +95,11 @@ def calibrate(
         budget_s: seconds for everything.
         cache: folder for the table; None for the user's cache folder.
         seed: decides which students are measured.
+        allow_proxy: calibrate on another machine than the profile's device, too.
         progress: who is told of the stages.
 
     Raises:
-        MeasureError: the device is not available, or too busy to measure on.
+        MeasureError: the device is not available or too busy to measure on, or another machine answered.
         ModelError: no channel of the model can be cut, or it is not fit for the profile's runtime.
         OutputError: the table cannot be written.
         UsageError: the budget is too small.
@@ -106,7 +109,8 @@ def calibrate(
     _require_cuttable(channels)
 
     def work(meter: Meter) -> Calibration:
-        return _Calibrating(graph, channels, meter, budget_s, seed, listener).run(cache or cache_folder())
+        run = _Calibrating(graph, channels, meter, budget_s, seed, listener)
+        return run.run(cache or cache_folder(), allow_proxy=allow_proxy)
 
     return on_first_board(profile, target, work, listener)
 
@@ -127,11 +131,14 @@ class _Calibrating:
         """Seconds since the start."""
         return time.monotonic() - self.started_s
 
-    def run(self, cache: Path) -> Calibration:
+    def run(self, cache: Path, *, allow_proxy: bool) -> Calibration:
         """Measure everything and write the table."""
         known = self.meter.profile.channels
         with self.progress.stage("measure the model"):
-            self.meter.measure(self.teacher, max_seconds=0.0)  # the process starts: what follows tells what others cost
+            # The process starts: what follows tells what others cost.
+            started = self.meter.measure(self.teacher, max_seconds=0.0)
+            if not allow_proxy:
+                _require_device(started.conditions, self.meter.profile)
             before_s = self.elapsed_s
             first = measure_student(self.meter, self.teacher, self.teacher, quanta=known, seconds=STUDENT_S)
             student_s = self.elapsed_s - before_s
@@ -250,7 +257,7 @@ class _Calibrating:
         if len(students) <= LEAST_STUDENTS:
             self.progress.warning(
                 f"At a channel quantum of {quanta.quantum} the model has only {len(students) - 1} students that could "
-                f"be measured, a table needs {LEAST_STUDENTS}: none was made. Searches will measure instead."
+                f"be measured, a table needs {LEAST_STUDENTS}: none was made."
             )
             return None, None
         with self.progress.stage("fit the table"):
@@ -272,6 +279,16 @@ def _require_cuttable(channels: Channels) -> None:
         f"No channel of the model can be cut ({why}), so there are no widths to calibrate for; "
         "see deploycompress inspect."
     )
+
+
+def _require_device(conditions: Conditions, profile: Profile) -> None:
+    if conditions.evidence is Evidence.PROXY:
+        machine = conditions.machine
+        raise MeasureError(
+            f"The machine that answered ({machine.board or machine.cpu or machine.arch}) is not the device of profile "
+            f"{profile.name!r} ({profile.device.title}), whose channel quanta may differ; reach the device with "
+            "--target, or give --allow-proxy."
+        )
 
 
 def _today() -> str:

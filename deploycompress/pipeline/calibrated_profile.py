@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise OutputError(f"There is no folder {path.parent} to write {path.name} into; make it first.")
 
 
-def write_calibrated(path: Path, profile: str, calibration: Calibration, *, model: str) -> None:
+def write_calibrated(path: Path, profile: str, calibration: Calibration, *, model: str, force: bool = False) -> None:
     """Write the calibrated profile.
 
     Args:
@@ -52,17 +53,27 @@ def write_calibrated(path: Path, profile: str, calibration: Calibration, *, mode
         profile: name or path of the profile that was calibrated.
         calibration: what was found.
         model: name of the model's file, for the comment.
+        force: replace a file that is there.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be written, or came to be while it was calibrated.
     """
     text = calibrated_toml(find_profile(profile).read_text(encoding="utf-8"), calibration, model=model)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        if not force:
+            path.touch(exist_ok=False)  # takes the name, or fails where somebody else has it
         partial.replace(path)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path} was not there when calibration began, and is not replaced; name another file with --out, or give "
+            "--force."
+        ) from error
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; name another file with --out.") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def calibrated_toml(text: str, calibration: Calibration, *, model: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from deploycompress.constraint import Constraint, parse_constraint
 from deploycompress.errors import UsageError
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import Meter, trusted_starts
 from deploycompress.pipeline.boards import on_first_board
 from deploycompress.pipeline.figures import describe_conditions, describe_latency, ends, remarks
@@ -26,6 +27,7 @@ from deploycompress.pipeline.gate import (
 from deploycompress.pipeline.reading import Reading, take_readings
 from deploycompress.pipeline.regression import (
     COUNTED,
+    STORED,
     Allowance,
     Baseline,
     judge_growth,
@@ -38,6 +40,7 @@ from deploycompress.pipeline.regression import (
 from deploycompress.pipeline.subject import Loading, Subject, read_subject
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
+from deploycompress.report.check_table import left_out_sentence
 from deploycompress.report.progress import Progress, SilentProgress
 from deploycompress.verdict import Verdict
 
@@ -48,9 +51,22 @@ Document = dict[str, Any]  # Any: JSON
 _NEEDS_TEACHER = frozenset({"latency_ratio", "params_ratio", "macs_ratio", "file_ratio", "activation_peak_ratio"})
 _COUNTS = frozenset({"params", "params_ratio", "macs", "macs_ratio"})
 _DRIFT = (
-    "the baseline's figures are held as they were recorded, and machines drift; with its model.onnx beside it both "
-    "models would be measured in turns"
+    "the baseline's figures are held as they were recorded, and machines drift; with the earlier model's file itself "
+    "as --baseline both models would be measured in turns"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """What verdicts come from.
+
+    Attributes:
+        reading: of the model, beside the teacher where there is one.
+        measurements: all that were judged by.
+    """
+
+    reading: Reading
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +149,9 @@ def check(
         progress: who is told of the stages.
 
     Returns:
-        JSON of schema 1: `verdict`, `exit_code`, the rows of `constraints` as `gate.make_row` makes them, the model's
-        figures under `student` as result.json has them, and where and how it was measured.
+        JSON of schema 1: `verdict`, `exit_code`, the rows of `constraints` as `gate.make_row` makes them, `not_judged`
+        with each limit of the profile that was left out and its `reason`, the model's figures under `student` as
+        result.json has them, and where and how it was measured.
 
     Raises:
         MeasureError: the device is not available, or a model could not be measured there.
@@ -159,8 +176,8 @@ def check(
             "--baseline and --max-regression go together: --baseline result.json --max-regression latency=5%."
         )
     rows, unread = _readable(device, [parse_constraint(text) for text in constraints], against, allowances)
-    for sentence in unread:
-        listener.warning(sentence)
+    for one in unread:
+        listener.warning(left_out_sentence(one))
     loading = Loading(input_shape=input_shape, arch=arch, trust=trust, allow=tuple(allow))
     beside = Loading(input_shape=input_shape)
     earlier = None if baseline is None else read_baseline(Path(baseline))
@@ -173,26 +190,29 @@ def check(
     )  # fmt: skip
 
     def work(meter: Meter) -> Document:
-        def take(thorough: bool) -> tuple[Reading, list[Row]]:
+        def take(thorough: bool) -> tuple[_Held, list[Row]]:
             with listener.stage("measure once more, thoroughly" if thorough else f"measure on {device.name}"):
                 return _measure_and_judge(meter, gate, thorough=thorough)
 
-        return _document(gate, *until_conclusive(take), unread)
+        found, judged = until_conclusive(take)
+        said = remarks(found.measurements, power_mode=device.device.power_mode)
+        return _document(gate, found.reading, judged, unread, said)
 
     return on_first_board(device, targets, work, listener)
 
 
 def _readable(
     profile: Profile, asked: Sequence[Constraint], against: object, allowances: Sequence[Allowance]
-) -> tuple[tuple[Constraint, ...], list[str]]:
-    """Give the limits to judge, and a sentence for each of the profile's that is left out because nothing reads it."""
-    kept, unread = [], []
+) -> tuple[tuple[Constraint, ...], list[Document]]:
+    """Give the limits to judge, and each of the profile's that nothing reads, with the reason."""
+    kept: list[Constraint] = []
+    unread: list[Document] = []
     for row in asked or profile.constraints:
         why = _why_unreadable(row, has_teacher=against is not None)
         if why and (asked or not allowances):
             raise UsageError(f"The limit {row.expression!r} cannot be judged: {why}.")
         if why:
-            unread.append(f"the profile's limit {row.expression!r} is not judged: {why}")
+            unread.append({"expression": row.expression, "reason": why})
         else:
             kept.append(row)
     if not kept and not allowances:
@@ -208,26 +228,27 @@ def _why_unreadable(row: Constraint, *, has_teacher: bool) -> str:
     return ""
 
 
-def _measure_and_judge(meter: Meter, gate: _Gate, *, thorough: bool) -> tuple[Reading, list[Row]]:
+def _measure_and_judge(meter: Meter, gate: _Gate, *, thorough: bool) -> tuple[_Held, list[Row]]:
     """Measure beside the teacher, and in a second run beside the earlier model where both are given."""
     partner = gate.teacher or gate.older
     reading, reference = _read(meter, gate, partner, thorough=thorough)
     metrics = reading.metrics(None if gate.teacher is None else reference)
-    rows = judge(gate.constraints, metrics, reading.measurement, allow_proxy=gate.allow_proxy)
+    rows = judge(gate.constraints, metrics, reading.measurement, allow_proxy=gate.allow_proxy, bounds=reading.bounds)
     held, earlier = reading, reference
     if gate.allowances and gate.older is not None and partner is not gate.older:
         held, earlier = _read(meter, gate, gate.older, thorough=thorough)
-    return reading, [*rows, *(_growth(gate, allowance, held, earlier) for allowance in gate.allowances)]
+    rows += [_growth(gate, allowance, held, earlier) for allowance in gate.allowances]
+    return _Held(reading=reading, measurements=(reading.measurement, held.measurement)), rows
 
 
 def _read(meter: Meter, gate: _Gate, partner: Subject | None, *, thorough: bool) -> tuple[Reading, Reading | None]:
     """Measure the model in turns with its partner, which is the ratio's denominator."""
-    seconds = gate.max_seconds
+    usual = meter.profile.measure.max_seconds if gate.max_seconds is None else gate.max_seconds
     first, *others = take_readings(
         meter,
         [gate.model] if partner is None else [partner, gate.model],
         starts=gate.starts * (THOROUGH_STARTS if thorough else 1),
-        max_seconds=None if seconds is None else seconds * (THOROUGH_TIME if thorough else 1),
+        max_seconds=THOROUGH_TIME * usual if thorough else gate.max_seconds,
         counts=gate.reads_counts,
         rss=gate.reads_rss,
     )
@@ -252,7 +273,9 @@ def _growth(gate: _Gate, allowance: Allowance, held: Reading, earlier: Reading |
     return judge_growth(allowance, now, then, ratio=None, evidence=evidence)
 
 
-def _document(gate: _Gate, reading: Reading, rows: list[Row], unread: Sequence[str]) -> Document:
+def _document(
+    gate: _Gate, reading: Reading, rows: list[Row], unread: Sequence[Document], said: Sequence[str]
+) -> Document:
     code = exit_code(rows)
     found = reading.measurement
     verdict = {MET: Verdict.PASS, BROKEN: Verdict.FAIL}.get(code, Verdict.INCONCLUSIVE)
@@ -267,18 +290,26 @@ def _document(gate: _Gate, reading: Reading, rows: list[Row], unread: Sequence[s
         "verdict": str(verdict),
         "exit_code": code,
         **describe_conditions(found.conditions),
-        "remarks": [*unread, *([_DRIFT] if is_recorded else []), *remarks([found])],
+        "remarks": [*map(left_out_sentence, unread), *([_DRIFT] if is_recorded else []), *said],
         "constraints": rows,
-        "student": {
-            "latency_ms": describe_latency(found),
-            "params": reading.counts.get("params"),
-            "macs": reading.counts.get("macs"),
-            "weights_bytes": found.weights_bytes,
-            "file_bytes": found.file_bytes,
-            "activation_peak_bytes": found.activation_peak_bytes,
-            "peak_rss_bytes": reading.peak_rss_bytes,
-        },
+        "not_judged": list(unread),
+        "student": _student(reading),
         "ratio": None
         if gate.teacher is None
         else {"latency": found.ratio, "latency_interval": ends(found.ratio_interval())},
+    }
+
+
+def _student(reading: Reading) -> Document:
+    found, memory = reading.measurement, reading.peak_rss_interval
+    return {
+        "latency_ms": describe_latency(found),
+        "params": reading.counts.get("params"),
+        "macs": reading.counts.get("macs"),
+        "weights_bytes": found.weights_bytes,
+        "file_bytes": found.file_bytes,
+        "activation_peak_bytes": found.activation_peak_bytes,
+        "peak_rss_bytes": reading.peak_rss_bytes,
+        "peak_rss_interval_bytes": None if memory is None else ends(memory),
+        "evidence": {name: str(reading.evidence(quantity)) for quantity, name in STORED.items()},
     }

@@ -80,8 +80,10 @@ def compare(
         with listener.stage(f"measure both models on {device.name}"):
             measured = meter.measure_together(
                 [subject.data for subject in subjects],
-                max_seconds=max_seconds, starts=starts or trusted_starts(device), input_shape=subjects[0].loading.input_shape,
-            )  # fmt: skip
+                max_seconds=max_seconds,
+                starts=starts or trusted_starts(device),
+                input_shape=subjects[0].loading.input_shape,
+            )
         found = measured[1]
         interval = found.ratio_interval()
         names = (subjects[0].name, subjects[1].name)
@@ -98,7 +100,7 @@ def compare(
             "starts": len(found.starts),
             "samples": len(found.samples_ns),
             **describe_conditions(found.conditions),
-            "remarks": remarks(measured),
+            "remarks": remarks(measured, power_mode=device.device.power_mode),
         }
 
     return on_first_board(device, targets, work, listener)

@@ -9,12 +9,12 @@ from typing import Any
 
 from deploycompress.measuring.conditions import MachineState
 from deploycompress.pipeline.doctor_findings import Finding, Level
+from deploycompress.pipeline.figures import BUSY_LOAD
 
 UNKNOWN = "unknown"
 
 _STEADY_GOVERNORS = frozenset({"performance", "userspace"})
 _FREQUENCY_LOSS = 0.1
-_BUSY_SHARE = 0.5  # of the cores, beside what doctor itself does
 _TURBO_FILES = {"intel_pstate/no_turbo": "0", "cpufreq/boost": "1"}  # file: content that means on
 
 
@@ -98,7 +98,7 @@ def _load(
     if load is None:
         return Finding(topic="load", value=UNKNOWN)
     value = f"{load:.2f} on {machine['cores']} cores"
-    if load <= _BUSY_SHARE * machine["cores"]:
+    if load <= BUSY_LOAD:
         return Finding(topic="load", value=value)
     advice = "Others use the machine; numbers will waver until they are done."
     return Finding(topic="load", value=value, level=Level.NOTE, advice=advice)

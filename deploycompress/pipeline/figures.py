@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from deploycompress.evaluation import Evidence
-from deploycompress.measuring.interval import Interval
+from deploycompress.measuring.interval import Interval, least_samples
 from deploycompress.measuring.measurement import Conditions, Measurement
 
 Document = dict[str, Any]  # Any: JSON
 
-BUSY_LOAD = 1.0  # processes beside our own, by which the load average says that somebody else computes
+BUSY_LOAD = 1.0  # load average before sampling; above it somebody else computes, and shares memory with every core
 
 
 def describe_conditions(conditions: Conditions) -> Document:
@@ -48,10 +48,40 @@ def describe_latency(measurement: Measurement) -> Document:
     }
 
 
-def remarks(measurements: Sequence[Measurement]) -> list[str]:
-    """Say what a reader should know before trusting the numbers, each thing once."""
-    found = [remark for measurement in measurements for remark in _remarks(measurement)]
+def remarks(measurements: Sequence[Measurement], *, power_mode: str = "") -> list[str]:
+    """Say what a reader should know before trusting the numbers, each thing once.
+
+    Args:
+        measurements: all that the numbers come from.
+        power_mode: that the profile is of; empty when it is of none.
+    """
+    found = [
+        remark
+        for measurement in measurements
+        for remark in (*_remarks(measurement), *_power_mode(measurement, power_mode), *_few_starts(measurement))
+    ]
     return list(dict.fromkeys(found))
+
+
+def _power_mode(measurement: Measurement, wanted: str) -> list[str]:
+    conditions = measurement.conditions
+    found = conditions.machine.power_mode
+    if not wanted or wanted == found or conditions.evidence is Evidence.PROXY:
+        return []
+    return [
+        f"the device's power mode is {found or 'unknown'}, profile {conditions.profile!r} is of {wanted}: set it with "
+        "the device's own tool"
+    ]
+
+
+def _few_starts(measurement: Measurement) -> list[str]:
+    starts, enough = len(measurement.starts), least_samples(0.5, measurement.conditions.confidence)
+    if not measurement.baseline or starts >= enough:
+        return []
+    return [
+        f"the ratio comes from {starts} process{'es' * (starts != 1)}, and its interval is over rounds: it leaves out "
+        f"how much one process differs from the next, which takes --starts {enough}"
+    ]
 
 
 def _remarks(measurement: Measurement) -> list[str]:

@@ -33,6 +33,7 @@ def judge(
     measurement: Measurement,
     *,
     allow_proxy: bool = False,
+    bounds: Mapping[str, Interval] | None = None,
 ) -> list[Row]:
     """Hold metrics against constraints.
 
@@ -41,11 +42,13 @@ def judge(
         metrics: values by name; those the measurement knows count with its intervals, all others as exact.
         measurement: where the measured ones come from.
         allow_proxy: judge absolute limits by what another machine than the profile's device took, too.
+        bounds: intervals of metrics that were sampled beside the measurement.
 
     Returns:
         One row of result.json each, in their order, as `make_row` makes them.
     """
-    return [_judge_row(row, metrics, measurement, allow_proxy=allow_proxy) for row in constraints]
+    known = {name: measurement.interval(name) for name in measurement.metrics()} | dict(bounds or {})
+    return [_judge_row(row, metrics, measurement, known, allow_proxy=allow_proxy) for row in constraints]
 
 
 def make_row(
@@ -100,7 +103,14 @@ def until_conclusive(take: Callable[[bool], tuple[Reading, list[Row]]]) -> tuple
     return take(True) if is_open else found
 
 
-def _judge_row(row: Constraint, metrics: Mapping[str, float], measurement: Measurement, *, allow_proxy: bool) -> Row:
+def _judge_row(
+    row: Constraint,
+    metrics: Mapping[str, float],
+    measurement: Measurement,
+    known: Mapping[str, Interval],
+    *,
+    allow_proxy: bool,
+) -> Row:
     evidence = _evidence(row, measurement)
     missing = sorted(row.metrics - metrics.keys())
     if missing:
@@ -108,7 +118,7 @@ def _judge_row(row: Constraint, metrics: Mapping[str, float], measurement: Measu
             row.expression, math.nan, row.bound, Interval(low=-math.inf, high=math.inf), evidence=evidence,
             refusal=f"{', '.join(missing)} was not measured",
         )  # fmt: skip
-    low, high = sum_intervals((factor, *_ends(metric, metrics, measurement)) for metric, factor in row.terms)
+    low, high = sum_intervals((factor, *_ends(metric, metrics, known)) for metric, factor in row.terms)
     is_telling = allow_proxy or evidence is not Evidence.PROXY or row.metrics <= COMPARABLE_METRICS
     interval = Interval(low=low, high=high) if low <= high else Interval(low=-math.inf, high=math.inf)
     return make_row(
@@ -117,11 +127,10 @@ def _judge_row(row: Constraint, metrics: Mapping[str, float], measurement: Measu
     )  # fmt: skip
 
 
-def _ends(metric: str, metrics: Mapping[str, float], measurement: Measurement) -> tuple[float, float]:
-    if metric not in measurement.metrics():
+def _ends(metric: str, metrics: Mapping[str, float], known: Mapping[str, Interval]) -> tuple[float, float]:
+    if metric not in known:
         return metrics[metric], metrics[metric]
-    interval = measurement.interval(metric)
-    return interval.low, interval.high
+    return known[metric].low, known[metric].high
 
 
 def _evidence(row: Constraint, measurement: Measurement) -> Evidence:

@@ -12,7 +12,7 @@ from tomlkit.items import Table
 
 from deploycompress.errors import OutputError, UsageError
 from deploycompress.local_machine import local_board, local_cpu
-from deploycompress.profile_files import find_profile
+from deploycompress.profile_files import find_profile, load_profile
 
 TEMPLATE = """# What this device is, and what is known of it: write down where each fact comes from.
 schema = 1
@@ -53,8 +53,14 @@ latency_ratio = 1.0
 max = 0.5
 """
 
+# What is true of the base's own device, and unknown of this machine.
+_OF_THE_BASE = (
+    "not_board", "cpu_flags", "accelerator", "peak_gflops_fp32", "memory_bandwidth_gbs", "power_watts", "power_mode",
+)  # fmt: skip
+
 _NAME = re.compile(r"\w[\w.-]*")
 _SCHEMA_LINE = re.compile(r"#:schema [^\n]*\n")
+_HEADER = re.compile(r"\A(?:[ \t]*(?:#[^\n]*)?\n)+")  # comments and empty lines before the first key
 
 
 def destination_of(name_or_path: str) -> Path:
@@ -81,13 +87,22 @@ def new_profile(*, base: str | None = None, here: bool = False) -> str:
         here: fill in what this machine tells of itself.
 
     Raises:
-        ProfileError: the base cannot be found or read.
+        ProfileError: the base cannot be found, or is no profile.
     """
-    text = TEMPLATE if base is None else find_profile(base).read_text(encoding="utf-8")
-    document = tomlkit.parse(_SCHEMA_LINE.sub("", text, count=1))
+    text = TEMPLATE if base is None else _text_of(base, here=here)
+    document = tomlkit.parse(text)
     if here:
         _fill_in(document)
     return tomlkit.dumps(document)
+
+
+def _text_of(base: str, *, here: bool) -> str:
+    name = load_profile(base).name  # a file that is no profile is refused
+    text = _SCHEMA_LINE.sub("", find_profile(base).read_text(encoding="utf-8"), count=1)
+    if not here:
+        return text
+    head = f"# This machine, from profile {name}: its providers and channel quanta were not tried here.\n"
+    return head + _HEADER.sub("", text, count=1)  # the base's own says what another device is
 
 
 def write_new(path: Path, text: str) -> None:
@@ -126,8 +141,9 @@ def _fill_in(document: tomlkit.TOMLDocument) -> None:
     _set(runtime, "threads", cores)
     measure["reach"] = "local"
     device["sources"] = [*device.get("sources", ()), "this machine itself"]
-    for key in ("not_board", "cpu_flags"):  # they tell another machine from its like
-        device.pop(key, None)
+    for key in _OF_THE_BASE:
+        if device.get(key):
+            device.pop(key)
 
 
 def _set(table: Table, key: str, value: str | int) -> None:

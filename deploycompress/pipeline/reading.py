@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.regression import COUNTED
 from deploycompress.pipeline.subject import Subject
 
+RSS_READINGS = 3  # the pages that a process touches differ a little from one to the next
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
@@ -20,12 +23,28 @@ class Reading:
     Attributes:
         measurement: of the model, beside the first of the models if it is another one.
         counts: `params` and `macs`, where asked for.
-        peak_rss_bytes: where asked for.
+        peak_rss: resident memory in bytes, in several fresh processes; empty where not asked for.
     """
 
     measurement: Measurement
     counts: dict[str, float]
-    peak_rss_bytes: int | None
+    peak_rss: tuple[int, ...]
+
+    @property
+    def peak_rss_bytes(self) -> int | None:
+        """The middle one of the readings of resident memory; None where there are none."""
+        return statistics.median_low(self.peak_rss) if self.peak_rss else None
+
+    @property
+    def peak_rss_interval(self) -> Interval | None:
+        """The least and the largest reading of resident memory, in bytes; None where there are none."""
+        return Interval(low=min(self.peak_rss), high=max(self.peak_rss)) if self.peak_rss else None
+
+    @property
+    def bounds(self) -> dict[str, Interval]:
+        """Intervals, by the names that limits use, of what was sampled beside the measurement."""
+        found = self.peak_rss_interval
+        return {} if found is None else {"peak_rss_mib": found.scaled(1 / BYTES_PER_MIB)}
 
     def figure(self, quantity: str) -> Interval:
         """Say where the value of a quantity that may regress lies.
@@ -36,12 +55,13 @@ class Reading:
         found = self.measurement
         if quantity == "latency":
             return found.latency_interval_ms(50)
+        if quantity == "peak_rss" and self.peak_rss_interval is not None:
+            return self.peak_rss_interval
         exact = {
             **self.counts,
             "weights": found.weights_bytes,
             "file": found.file_bytes,
             "activation_peak": found.activation_peak_bytes,
-            **({} if self.peak_rss_bytes is None else {"peak_rss": self.peak_rss_bytes}),
         }[quantity]
         return Interval(low=float(exact), high=float(exact))
 
@@ -54,7 +74,7 @@ class Reading:
     def metrics(self, teacher: Reading | None) -> dict[str, float]:
         """Give everything that limits may read, under the names they use; ratios only beside a teacher."""
         found = self.measurement
-        metrics = {**found.metrics(), **self.counts, "file_mib": found.file_bytes / BYTES_PER_MIB}
+        metrics = {**found.metrics(), **self.counts}
         metrics.pop("latency_ratio", None)
         if self.peak_rss_bytes is not None:
             metrics["peak_rss_mib"] = self.peak_rss_bytes / BYTES_PER_MIB
@@ -87,7 +107,7 @@ def take_readings(
         starts: number of fresh processes.
         max_seconds: when enough is enough, over all processes; None for the profile's.
         counts: count parameters and multiply-accumulates, too.
-        rss: measure resident memory, too.
+        rss: measure resident memory, too, several times.
 
     Raises:
         MeasureError: the device is not available, or a model could not be measured there.
@@ -101,7 +121,9 @@ def take_readings(
         Reading(
             measurement=found,
             counts=subject.counts() if counts else {},
-            peak_rss_bytes=meter.peak_rss_bytes(subject.data, input_shape=shape) if rss else None,
+            peak_rss=tuple(
+                meter.peak_rss_bytes(subject.data, input_shape=shape) for _ in range(RSS_READINGS if rss else 0)
+            ),
         )
         for subject, found in zip(subjects, measured, strict=True)
     )

@@ -126,7 +126,7 @@ def why_incomparable(record: Record, conditions: Conditions) -> str:
         if then != now:
             return (
                 f"the baseline's {what} is {_short(then)}, this one's is {_short(now)}: such figures are never "
-                f"merged; put the baseline's {MODEL_FILE} beside it, and both are measured here"
+                "merged; give the earlier model's file itself with --baseline, and both are measured here"
             )
     return ""
 
@@ -155,15 +155,15 @@ def refuse_growth(allowance: Allowance, reason: str, *, evidence: Evidence) -> R
 
 def recorded(record: Record, quantity: str) -> Interval | None:
     """Look up what a result.json says of its student; None when it does not say."""
-    value = record["student"].get(STORED[quantity])
+    student = record["student"]
+    value = student.get(STORED[quantity])
+    if quantity == "peak_rss":
+        return _between(student.get("peak_rss_interval_bytes")) or _exact(value)
     if quantity != "latency":
         return _exact(value)
     if not isinstance(value, dict):
         return None
-    bounds = value.get("p50_interval")
-    if isinstance(bounds, list) and len(bounds) == 2 and all(_is_number(bound) for bound in bounds):
-        return Interval(low=min(bounds), high=max(bounds))
-    return _exact(value.get("p50"))
+    return _between(value.get("p50_interval")) or _exact(value.get("p50"))
 
 
 def _model_beside(path: Path, record: Record) -> Path | None:
@@ -173,14 +173,22 @@ def _model_beside(path: Path, record: Record) -> Path | None:
     artifacts = record.get("artifacts")
     stamp = artifacts.get(MODEL_FILE) if isinstance(artifacts, dict) else None
     promised = stamp.get("sha256") if isinstance(stamp, dict) else None
+    found = hashlib.sha256(model.read_bytes()).hexdigest()
     if promised is None:
-        return None
-    if hashlib.sha256(model.read_bytes()).hexdigest() != promised:
+        # 'check' leaves its document anywhere: a model beside it may be any other.
+        return model if found == record.get("sha256") else None
+    if found != promised:
         raise UsageError(
             f"{str(model)!r} is not the model that {str(path)!r} is about (another SHA-256); put the right one there, "
             "or give the model file itself with --baseline."
         )
     return model
+
+
+def _between(bounds: object) -> Interval | None:
+    if isinstance(bounds, list) and len(bounds) == 2 and all(_is_number(bound) for bound in bounds):
+        return Interval(low=min(bounds), high=max(bounds))
+    return None
 
 
 def _exact(value: object) -> Interval | None:

@@ -17,8 +17,8 @@ NODES_SHOWN = 20
 CSV_COLUMNS = (
     "model", "profile", "evidence", "machine", "onnxruntime", "percentile", "median_ms", "median_low_ms",
     "median_high_ms", "latency_ms", "latency_low_ms", "latency_high_ms", "throughput_per_s", "ratio", "ratio_low",
-    "ratio_high", "load_ms", "first_run_ms", "activation_peak_bytes", "peak_rss_bytes", "weights_bytes", "file_bytes",
-    "samples", "starts", "redone_rounds", "sha256",
+    "ratio_high", "load_ms", "first_run_ms", "activation_peak_bytes", "activation_evidence", "peak_rss_bytes",
+    "weights_bytes", "file_bytes", "samples", "starts", "redone_rounds", "sha256",
 )  # fmt: skip
 
 CSV_MARK = ",".join(CSV_COLUMNS)
@@ -63,7 +63,7 @@ def bench_table(document: Document) -> TextTable:
         ("  interval", [interval(model["ratio_interval"]) for model in models]),
         ("load, ms", [number(model["load_ms"], digits=3) for model in models]),
         ("first run, ms", [number(model["first_run_ms"], digits=3) for model in models]),
-        ("activation peak, MiB", [_mebibytes(model["activation_peak_bytes"]) for model in models]),
+        ("activation peak, MiB", [_activation_peak(model, document["evidence"]) for model in models]),
         ("peak memory, MiB", [_mebibytes(model["peak_rss_bytes"]) for model in models]),
         ("file, MiB", [_mebibytes(model["file_bytes"]) for model in models]),
         ("samples in starts", [f"{model['samples']} in {model['starts']}" for model in models]),
@@ -138,6 +138,12 @@ def _nodes_table(nodes: Document) -> TextTable:
         rows=[(node["name"], node["op"], number(node["ms"]), f"{100 * node['share']:.1f} %") for node in slowest],
         right=(2, 3),
     )
+
+
+def _activation_peak(model: Document, evidence: str) -> str:
+    """Show the peak, and how it came to be where that is not how the latency did."""
+    own = model["activation_evidence"]
+    return _mebibytes(model["activation_peak_bytes"]) + (f" ({own})" if own != evidence else "")
 
 
 def _mebibytes(value: float | None) -> str:

@@ -32,7 +32,12 @@ def print_check(document: Document, stream: TextIO) -> None:
 
 def headline(document: Document) -> str:
     """Say in one sentence how it ended."""
-    return f"{HEADLINES[document['verdict']]}: {document['model']} on profile {document['profile']}."
+    left_out = len(document["not_judged"])
+    said = HEADLINES[document["verdict"]]
+    if document["verdict"] == "pass" and left_out:
+        were = "was" if left_out == 1 else "were"
+        said = f"All limits that were judged are met; {left_out} of the profile's {were} not judged"
+    return f"{said}: {document['model']} on profile {document['profile']}."
 
 
 def check_table(document: Document) -> TextTable:
@@ -57,6 +62,11 @@ def notes(document: Document) -> list[str]:
     """List why limits were not judged, and what disturbed the measurement."""
     reasons = [f"{row['expression']}: {row['reason']}" for row in document["constraints"] if row["reason"]]
     return [*reasons, *document["remarks"]]
+
+
+def left_out_sentence(one: Document) -> str:
+    """Say why one of the profile's limits was left out."""
+    return f"the profile's limit {one['expression']} was not judged: {one['reason']}"
 
 
 def row_sentence(row: Document) -> str:

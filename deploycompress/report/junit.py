@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-from deploycompress.report.check_table import row_sentence, shown_value
+from deploycompress.report.check_table import left_out_sentence, row_sentence, shown_value
 from deploycompress.report.own_file import check_place, write_own
 
 Document = Mapping[str, Any]  # Any: parsed JSON
@@ -20,10 +20,13 @@ _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def check_junit(document: Document) -> bytes:
-    """Lay out a document of `check`: a broken limit is a failure, one that could not be judged an error."""
-    rows = document["constraints"]
+    """Lay out a document of `check`: a broken limit is a failure, one that could not be judged an error.
+
+    A limit of the profile that was left out is skipped.
+    """
+    rows, left_out = document["constraints"], document["not_judged"]
     counts = {
-        "tests": str(len(rows)),
+        "tests": str(len(rows) + len(left_out)),
         "failures": str(sum(row["verdict"] == "fail" for row in rows)),
         "errors": str(sum(row["verdict"] not in {"pass", "fail"} for row in rows)),
     }
@@ -31,13 +34,23 @@ def check_junit(document: Document) -> bytes:
     suite = Xml.SubElement(
         root,
         "testsuite",
-        {"name": _clean(f"{document['model']} on {document['profile']}"), **counts, "skipped": "0", "time": "0"},
+        {
+            "name": _clean(f"{document['model']} on {document['profile']}"),
+            **counts,
+            "skipped": str(len(left_out)),
+            "time": "0",
+        },
     )
     properties = Xml.SubElement(suite, "properties")
     for name, value in _properties(document).items():
         Xml.SubElement(properties, "property", {"name": name, "value": _clean(value)})
+    classname = _clean(f"deploycompress.{document['profile']}")
     for row in rows:
-        _add_case(suite, row, _clean(f"deploycompress.{document['profile']}"))
+        _add_case(suite, row, classname)
+    for one in left_out:
+        attributes = {"name": _clean(one["expression"]), "classname": classname, "time": "0"}
+        case = Xml.SubElement(suite, "testcase", attributes)
+        Xml.SubElement(case, "skipped", {"message": _clean(left_out_sentence(one))})
     Xml.indent(root)
     return bytes(Xml.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 

@@ -15,7 +15,6 @@ from deploycompress.calibration.table_file import (
     StoredTable,
     TableKey,
     cache_folder,
-    find_table,
     load_table,
     save_table,
     table_path,
@@ -49,15 +48,16 @@ def stored() -> StoredTable:
 
 def test_a_table_comes_back_as_it_was(tmp_path: Path, stored: StoredTable) -> None:
     path = save_table(tmp_path / "cache", stored)
-    found = find_table(tmp_path / "cache", KEY)
+    found = load_table(table_path(tmp_path / "cache", KEY), KEY)
     assert found == stored
     student = next(iter(students_of(wide_net(), 1, seed=9)))
     assert predict_ms(found.table, student) == predict_ms(stored.table, student)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]  # no half file is left
 
 
-def test_there_is_none_where_none_was_made(tmp_path: Path) -> None:
-    assert find_table(tmp_path, KEY) is None
+def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="cannot be read"):
+        load_table(table_path(tmp_path, KEY), KEY)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_a_table_of_something_else_is_refused_by_name(
 ) -> None:
     path = save_table(tmp_path, stored)
     wanted = replace(KEY, **change)
-    assert find_table(tmp_path, wanted) is None
+    assert table_path(tmp_path, wanted) != path
     with pytest.raises(MeasureError, match=f"another {next(iter(change))} "):
         load_table(path, wanted)
     moved = table_path(tmp_path, wanted)
     path.rename(moved)  # even under the name of the wanted one
     with pytest.raises(MeasureError, match=f"another {next(iter(change))} "):
-        find_table(tmp_path, wanted)
+        load_table(moved, wanted)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path, stored: StoredTable, damage:
     damage(record)
     path.write_text(json.dumps(record))
     with pytest.raises(MeasureError, match="no latency table"):
-        find_table(tmp_path, KEY)
+        load_table(path, KEY)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\x00"])
@@ -110,7 +110,7 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, stored: StoredTable, 
     path = save_table(tmp_path, stored)
     path.write_text(text)
     with pytest.raises(MeasureError, match="no latency table"):
-        find_table(tmp_path, KEY)
+        load_table(path, KEY)
 
 
 def test_a_cache_that_cannot_be_written_is_a_clear_error(tmp_path: Path, stored: StoredTable) -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from deploycompress.calibration.layer_table import predict_ratio
-from deploycompress.calibration.table_file import TableKey, find_table
+from deploycompress.calibration.table_file import TableKey, load_table
 from deploycompress.cli.boundary import Manner, run_guarded
 from deploycompress.cli.calibrate import calibrate_command
 from deploycompress.profile_files import load_profile
@@ -47,6 +47,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEPLOYCOMPRESS_CACHE", str(tmp_path / "cache"))
     Path("board.toml").write_text(PROFILE)
+    Path("other.toml").write_text(PROFILE.replace("x86_64", "riscv64"))
 
 
 def calibrate(*words: str) -> int:
@@ -83,8 +84,7 @@ def test_a_real_calibration_is_written_and_found_again(capsys: pytest.CaptureFix
     path = Path(document["table"]["path"])
     assert path.is_relative_to(Path("cache").resolve())
     key = json.loads(path.read_text())["key"]
-    stored = find_table(Path("cache"), TableKey(**{**key, "providers": tuple(key["providers"])}))
-    assert stored is not None
+    stored = load_table(path, TableKey(**{**key, "providers": tuple(key["providers"])}))
     assert predict_ratio(stored.table, shipped_form(graph)) == pytest.approx(1, abs=0.5)
 
     assert calibrate("board.toml", "--model", "model.onnx") == 2
@@ -104,6 +104,7 @@ def test_a_real_calibration_is_written_and_found_again(capsys: pytest.CaptureFix
         (["board.toml", "--model", "model.onnx", "--target", "telnet://board"], 2, "telnet"),
         (["board.toml", "--model", "model.onnx", "--target", "ssh://nobody@127.0.0.1:1"], 4, "127.0.0.1"),
         (["board.toml", "--model", "model.onnx", "--budget", "1s"], 2, "give at least"),
+        (["other.toml", "--model", "model.onnx"], 4, "--allow-proxy"),
         (["board.toml", "--model", "rigid.onnx"], 3, "No channel of the model can be cut"),
     ],
 )

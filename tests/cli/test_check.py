@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -153,6 +154,41 @@ def test_an_interval_on_both_sides_of_a_limit_is_measured_once_more_and_then_exi
     assert [row["verdict"] for row in document["constraints"]] == ["inconclusive", "pass"]
     assert (document["verdict"], document["student"]["latency_ms"]["starts"]) == ("inconclusive", 4)
     assert main([*HERE, *words, *limits("params <= 1"), "--json", "fast.onnx"]) == 1
+
+
+def test_limits_that_were_left_out_are_no_limits_that_are_met(capsys: Capture) -> None:
+    words = ["--baseline", "slow.onnx", "--max-regression", "file=0%"]
+    assert main([*HERE, *words, "--junit", "c.xml", "--github", "fast.onnx"]) == 0
+    captured = capsys.readouterr()
+    said = "All limits that were judged are met; 1 of the profile's was not judged: fast.onnx on profile here."
+    assert captured.out.splitlines()[0] == said
+    assert [case[0].tag for case in Xml.parse("c.xml").iter("testcase")] == ["system-out", "skipped"]
+    assert any(line.startswith("::notice ") for line in captured.err.splitlines())
+
+
+def test_memory_is_judged_by_the_range_of_several_readings(capsys: Capture) -> None:
+    assert main([*HERE, *limits("peak_rss_mib <= 60000"), "--json", "fast.onnx"]) == 0
+    document = read(capsys)
+    student, (row,) = document["student"], document["constraints"]
+    low, high = student["peak_rss_interval_bytes"]
+    assert low <= student["peak_rss_bytes"] <= high
+    assert row["interval"] == [low / 2**20, high / 2**20]
+    assert student["evidence"].keys() == student.keys() - {"evidence", "peak_rss_interval_bytes"}
+    assert (student["evidence"]["latency_ms"], student["evidence"]["params"]) == ("measured", "analytic")
+
+
+def test_the_second_measurement_takes_longer_than_the_profile_allows_the_first(capsys: Capture) -> None:
+    hasty = Path("here.toml").read_text().replace("precision = 0.01", "precision = 1e-6")
+    Path("hasty.toml").write_text(re.sub(r"max_seconds = [\d.]+", "max_seconds = 1.0", hasty))
+    words = ["check", "--profile", "hasty.toml", "--starts", "1", "--json", "fast.onnx"]
+    assert main([*words, *limits("file_mib <= 50")]) == 0
+    earlier = read(capsys)
+    earlier["student"]["latency_ms"]["p50_interval"] = [1e-6, 1e6]
+    Path("earlier.json").write_text(json.dumps(earlier))
+    assert main([*words, "--baseline", "earlier.json", "--max-regression", "latency=5%"]) == 4
+    once, again = earlier["student"]["latency_ms"], read(capsys)["student"]["latency_ms"]
+    assert (once["starts"], again["starts"]) == (1, 2)
+    assert again["n"] > 1.5 * once["n"]  # three times the time, on a machine that others may use
 
 
 def test_teacher_and_baseline_are_two_different_questions(tmp_path: Path, capsys: Capture) -> None:

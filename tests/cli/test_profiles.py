@@ -115,7 +115,22 @@ def test_a_copy_keeps_facts_and_comments(elsewhere: Path, capsys: pytest.Capture
     assert other.is_local_device
     assert other.runtime.providers == jetson.runtime.providers
     assert other.device.sources == (*jetson.device.sources, "this machine itself")
-    assert "# derived: 1024 x 2 x 1.02" in (elsewhere / "profiles" / "other.toml").read_text()
+    facts = {"accelerator", "peak_gflops_fp32", "memory_bandwidth_gbs", "power_watts", "power_mode", "not_board"}
+    assert not facts & other.device.model_fields_set
+    assert facts & jetson.device.model_fields_set
+    text = (elsewhere / "profiles" / "other.toml").read_text()
+    assert text.startswith("# This machine, from profile jetson-orin-nano-super: ")
+    assert "current default board" not in text
+    assert "# as" in text or "# assumed" in text  # comments that are not about the device stay
+
+
+def test_a_base_that_is_no_profile_is_refused(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (elsewhere / "tool.toml").write_text("[tool]\nname = 'x'\n")
+    for more in ([], ["--here"]):
+        code, out, err = run(capsys, "new", "mine", "--from", "tool.toml", *more)
+        assert (code, out) == (2, "")
+        assert "tool.toml" in err
+    assert not (elsewhere / "profiles").exists()
 
 
 def test_nothing_is_overwritten(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,11 @@ def test_the_environment_separates_targets_by_semicolons() -> None:
     assert shown(environment=f"ssh://me@board-1; {EXEC}") == ["ssh://me@board-1", EXEC]
 
 
+def test_semicolons_around_nothing_are_fine() -> None:
+    assert shown(environment=f"; ssh://me@board-1;; {EXEC} ; ") == ["ssh://me@board-1", EXEC]
+    assert shown(environment=";") == []
+
+
 def test_a_target_that_means_nothing_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="unknown key 'pyton'") as caught:
         CliRunner().invoke(show, ["--target", "ssh://board?pyton=x"], standalone_mode=False, catch_exceptions=False)

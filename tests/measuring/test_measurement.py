@@ -102,7 +102,16 @@ def test_enough_processes_bound_the_ratio_and_too_few_leave_it_to_the_rounds() -
     assert many.ratio_interval() == quantile_interval(many.start_ratios, 0.5, 0.95)
     assert (many.ratio_interval().low, many.ratio_interval().high) == pytest.approx((0.97, 1.03))
     few = with_starts([[ratio - 0.001, ratio, ratio + 0.001] for ratio in of_starts[:5]])
-    assert few.ratio_interval() == quantile_interval(few.round_ratios, 0.5, 0.95)
+    rounds = quantile_interval(few.round_ratios, 0.5, 0.95)
+    assert few.ratio_interval() == rounds.hull(Interval(low=0.97, high=1.03))
+
+
+@pytest.mark.parametrize("lengths", [(8, 30), (30, 8), (4, 40, 4), (2, 2, 2, 60, 2)])
+def test_the_ratio_of_few_processes_of_different_length_lies_in_its_interval(lengths: tuple[int, ...]) -> None:
+    found = with_starts([[1.0 + 0.1 * process] * length for process, length in enumerate(lengths)])
+    bounds = found.ratio_interval()
+    assert bounds.low <= found.ratio <= bounds.high
+    assert (bounds.low, bounds.high) == (min(found.start_ratios), max(found.start_ratios))
 
 
 def test_processes_that_differ_widen_the_interval_of_latency() -> None:

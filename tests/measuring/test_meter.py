@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -16,6 +17,8 @@ from deploycompress.errors import MeasureError, MissingShapeError, ModelError, U
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import graph_from_onnx
 from deploycompress.measuring import FailedMeasurementError, FailureKind, Measurement, Meter, measure
+from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.starts import SESSIONS
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
 from tests.measuring.networks import conv_net, endless_net, heavy_weights_net, huge_net
@@ -302,3 +305,29 @@ def test_the_process_ends_with_the_meter(profile: Profile) -> None:
     assert pid is not None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+class WaitingMeter(Meter):
+    """Tells how long it would wait for each answer."""
+
+    def __init__(self, profile: Profile, grace_seconds: float | None = None) -> None:
+        super().__init__(profile, grace_seconds=grace_seconds)
+        self.timeouts: list[float] = []
+        for name in ("ask", "ask_fresh"):
+            setattr(self.board, name, partial(self._heard, getattr(self.board, name)))
+
+    def _heard(self, ask: Callable[..., Message], request: Message, *models: bytes, timeout_seconds: float) -> Message:
+        if request["command"] == "latency":
+            self.timeouts.append(timeout_seconds)
+        return ask(request, *models, timeout_seconds=timeout_seconds)
+
+
+@pytest.mark.parametrize(("starts", "loads"), [(1, 1), (2, SESSIONS)])
+def test_loading_has_the_profiles_time_as_often_as_models_are_loaded(profile: Profile, starts: int, loads: int) -> None:
+    limits = profile.measure.model_copy(update={"load_seconds": 77.0})
+    with WaitingMeter(profile.model_copy(update={"measure": limits})) as meter:
+        meter.measure_together([conv_net(8), conv_net(16)], max_seconds=0, starts=starts)
+        assert meter.timeouts == [limits.max_seconds / starts + 77.0 * loads] * starts
+    with WaitingMeter(hurried(profile, 1.0), grace_seconds=30.0) as meter:
+        meter.measure(conv_net(8), max_seconds=4.0, starts=starts)
+        assert meter.timeouts == [4.0 / starts + 30.0 * loads] * starts

@@ -30,8 +30,17 @@ def test_the_profiles_limit_is_that_of_a_pair(models: int, factor: int) -> None:
     assert sampling(models=models).request()["max_seconds"] == factor * LIMITS.max_seconds
 
 
-def test_a_wish_beyond_the_profiles_limit_is_cut() -> None:
-    assert sampling(max_seconds=1e9).request()["enough_seconds"] == LIMITS.max_seconds
+def test_a_wish_beyond_the_profiles_limit_is_the_limit_of_this_measurement() -> None:
+    wish = 5 * LIMITS.max_seconds
+    one, many = (sampling(max_seconds=wish, starts=starts) for starts in (1, 4))
+    assert (one.request()["enough_seconds"], one.request()["max_seconds"], one.most_seconds) == (wish, wish, wish)
+    assert many.request()["max_seconds"] == many.most_seconds == wish / 4
+    assert sampling(max_seconds=1e12).most_seconds == 86400
+
+
+def test_a_wish_below_the_profiles_limit_leaves_the_limit() -> None:
+    hurried = sampling(max_seconds=0.0)
+    assert (hurried.request()["enough_seconds"], hurried.most_seconds) == (0.0, LIMITS.max_seconds)
 
 
 def test_only_fresh_processes_load_their_models_several_times() -> None:

@@ -39,6 +39,14 @@ def test_a_model_without_a_channel_to_cut_is_refused(tmp_path: Path) -> None:
         calibrate(graph, PROFILE, cache=tmp_path)
 
 
+def test_another_machine_is_refused_before_anything_is_calibrated(tmp_path: Path) -> None:
+    elsewhere = PROFILE.model_copy(update={"device": Device(title="another", arch="riscv64")})
+    with pytest.raises(MeasureError, match=r"not the device of profile 'here' \(another\).*--allow-proxy"):
+        calibrate(depthwise_net(), elsewhere, budget_s=2.0, cache=tmp_path)
+    with pytest.raises(UsageError, match="budget of 2 s is too small"):
+        calibrate(depthwise_net(), elsewhere, budget_s=2.0, cache=tmp_path, allow_proxy=True)
+
+
 def test_a_board_that_cannot_be_reached_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match=r"127\.0\.0\.1"):
         calibrate(wide_net(), PROFILE, target=("ssh://nobody@127.0.0.1:1",), cache=tmp_path)

@@ -87,6 +87,21 @@ def test_every_shipped_profile_can_be_calibrated(name: str, tmp_path: Path) -> N
     assert all(line in path.read_text() for line in outside)
 
 
+def test_a_file_that_appeared_meanwhile_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("precious")
+    with pytest.raises(OutputError, match="was not there when calibration began"):
+        write_calibrated(path, "x86", calibration(), model="net.onnx")
+    assert path.read_text() == "precious"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.toml"]
+    write_calibrated(path, "x86", calibration(), model="net.onnx", force=True)
+    assert load_profile(path).channels.quantum == 16
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_calibrated(tmp_path / "folder.toml", "x86", calibration(), model="net.onnx", force=True)
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_the_file_is_named_after_the_profile(tmp_path: Path) -> None:
     assert default_path("x86", "x86") == Path("x86.calibrated.toml")
     assert default_path("jetson", "jetson-orin-nano-super") == Path("jetson-orin-nano-super.calibrated.toml")

@@ -51,6 +51,29 @@ def test_proxy_is_told(quiet: Measurement) -> None:
     assert remarks([elsewhere])[0].startswith("proxy: ")
 
 
+def test_a_ratio_of_too_few_processes_is_told() -> None:
+    with Meter(load_profile("x86")) as meter:
+        paired = meter.measure(residual_net(), baseline=residual_net(), max_seconds=0.0)
+    calm = replace(paired, states=(QUIET, QUIET), redone_rounds=0, settled=True)
+    (remark,) = remarks([calm])
+    assert "from 1 process," in remark
+    assert "--starts 6" in remark  # 2 * 0.5^6 is the first below 1 - 0.95
+    rounds = calm.student_ns * 6
+    enough = replace(calm, starts=calm.starts * 6, student_ns=rounds, baseline_ns=calm.baseline_ns * 6)
+    assert remarks([enough]) == []
+
+
+def test_another_power_mode_is_told_of_the_device_only(quiet: Measurement) -> None:
+    conditions = quiet.conditions
+    slow = replace(quiet, conditions=replace(conditions, machine=replace(conditions.machine, power_mode="15W")))
+    assert remarks([slow], power_mode="15W") == remarks([slow]) == []
+    (remark,) = remarks([slow], power_mode="MAXN")
+    assert "15W" in remark
+    assert "MAXN" in remark
+    elsewhere = replace(slow, conditions=replace(slow.conditions, evidence=Evidence.PROXY))
+    assert len(remarks([elsewhere], power_mode="MAXN")) == 1
+
+
 def test_intervals_are_written_with_null_where_open() -> None:
     assert ends(Interval(low=-math.inf, high=2.0)) == [None, 2.0]
 

@@ -55,6 +55,16 @@ def test_absolute_limits_mean_nothing_on_another_machine(proxy: Measurement) -> 
     assert exit_code(rows) == 4
 
 
+def test_what_was_sampled_beside_the_measurement_has_its_interval(here: Measurement) -> None:
+    metrics = {**here.metrics(), "peak_rss_mib": 10.0}
+    rows = judge(
+        [parse_constraint(f"peak_rss_mib <= {bound}") for bound in (8, 11, 13)], metrics, here,
+        bounds={"peak_rss_mib": Interval(low=9.0, high=12.0)},
+    )  # fmt: skip
+    assert [row["verdict"] for row in rows] == ["fail", "inconclusive", "pass"]
+    assert rows[0]["interval"] == [9.0, 12.0]
+
+
 def test_one_proxy_metric_makes_a_row_proxy(proxy: Measurement) -> None:
     (row,) = judged(proxy, "latency_ms + activation_peak_mib + params <= 1e9", params=10.0)
     assert (row["ok"], row["evidence"]) == (None, "proxy")

@@ -111,6 +111,9 @@ def test_recorded_figures_are_looked_up() -> None:
     assert recorded({"student": {"latency_ms": {"p50": 2.0}}}, "latency") == exactly(2.0)
     assert recorded({"student": student}, "params") == exactly(7.0)
     assert recorded({"student": student}, "peak_rss") is None
+    memory = {"peak_rss_bytes": 5, "peak_rss_interval_bytes": [4, 7]}
+    assert recorded({"student": memory}, "peak_rss") == Interval(low=4, high=7)
+    assert recorded({"student": {"peak_rss_bytes": 5}}, "peak_rss") == exactly(5.0)
     assert recorded({"student": {"latency_ms": "fast"}}, "latency") is None
 
 
@@ -129,6 +132,15 @@ def test_the_model_beside_a_result_is_found_if_it_is_the_one(tmp_path: Path) -> 
     (tmp_path / "model.onnx").write_bytes(b"another model")
     with pytest.raises(UsageError, match="another SHA-256"):
         read_baseline(result)
+
+
+def test_the_model_of_a_check_is_told_by_its_digest(tmp_path: Path) -> None:
+    path = tmp_path / "baseline.json"
+    path.write_text(json.dumps({"student": {}, "sha256": hashlib.sha256(b"the model").hexdigest()}))
+    (tmp_path / "model.onnx").write_bytes(b"the model")
+    assert read_baseline(path).model == tmp_path / "model.onnx"
+    (tmp_path / "model.onnx").write_bytes(b"the next model")
+    assert read_baseline(path).model is None
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"student": 3}', "[" * 100_000])

@@ -33,6 +33,7 @@ def document(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "evidence": "measured",
         "remarks": [],
         "constraints": list(rows),
+        "not_judged": [],
         "student": {"latency_ms": {"p50": 1.0, "n": 64}},
         **changes,
     }

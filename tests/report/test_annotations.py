@@ -14,6 +14,13 @@ def test_broken_limits_are_errors_and_unknown_ones_warnings() -> None:
     assert lines[0].startswith("::error title=model.onnx on x86::b <= 1 does not hold: 0.5 (0.375 to 0.625, measured)")
 
 
+def test_limits_that_were_left_out_are_notices() -> None:
+    left_out = [{"expression": "accuracy >= 0.9", "reason": "accuracy needs data"}]
+    lines = check_annotations(document(row("a <= 1", "pass"), not_judged=left_out))
+    said = "the profile's limit accuracy >= 0.9 was not judged: accuracy needs data"
+    assert lines == [f"::notice title=model.onnx on x86::{said}"]
+
+
 def test_marks_of_the_command_are_escaped() -> None:
     broken = row("latency <= 5% : x, y\r\n::error::boo", "fail")
     (line,) = check_annotations(document(broken, model="a,b:c%\n.onnx"))

@@ -53,7 +53,10 @@ DOCUMENT = {
         {**UNKNOWN, "governor": "schedutil", "frequency_khz": 2_400_000},
     ],
     "remarks": ["the machine throttled while it measured"],
-    "models": [model("slow.onnx"), model("=fast.onnx", ratio=0.5, ratio_interval=[0.4, 0.625])],
+    "models": [
+        model("slow.onnx"),
+        model("=fast.onnx", ratio=0.5, ratio_interval=[0.4, 0.625], activation_evidence="proxy"),
+    ],
 }
 
 
@@ -65,7 +68,7 @@ def test_figures_stand_in_their_rows() -> None:
     assert cells("median, ms") == ("2", "2")
     assert cells("p90, ms") == ("2.5", "2.5")
     assert cells("ratio to the first") == ("-", "0.5000")
-    assert cells("activation peak, MiB") == ("1.00", "1.00")
+    assert cells("activation peak, MiB") == ("1.00 (measured)", "1.00")
     assert cells("peak memory, MiB") == ("-", "-")
     assert cells("file, MiB") == ("1.50", "1.50")
     intervals = [row[1:] for row in bench_table(DOCUMENT).rows if row[0].strip() == "interval"]
@@ -106,4 +109,8 @@ def test_csv_reads_back_and_holds_no_formula() -> None:
     assert (slow["model"], fast["model"]) == ("slow.onnx", "'=fast.onnx")
     assert (slow["ratio"], slow["ratio_low"], fast["ratio"]) == ("", "", "0.5")
     assert (fast["ratio_low"], fast["ratio_high"], fast["latency_high_ms"]) == ("0.4", "0.625", "")
+    assert [(one["evidence"], one["activation_evidence"]) for one in (slow, fast)] == [
+        ("proxy", "measured"),
+        ("proxy", "proxy"),
+    ]
     assert (slow["machine"], slow["percentile"], slow["peak_rss_bytes"]) == ("0123", "90.0", "")

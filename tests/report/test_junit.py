@@ -18,9 +18,10 @@ SCHEMA: dict[str, tuple[set[str], set[str]]] = {
     "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, {"properties", "testcase"}),
     "properties": (set(), {"property"}),
     "property": ({"name", "value"}, set()),
-    "testcase": ({"name", "classname", "time"}, {"failure", "error", "system-out"}),
+    "testcase": ({"name", "classname", "time"}, {"failure", "error", "skipped", "system-out"}),
     "failure": ({"message", "type"}, set()),
     "error": ({"message", "type"}, set()),
+    "skipped": ({"message"}, set()),
     "system-out": (set(), set()),
 }
 
@@ -52,6 +53,17 @@ def test_each_limit_is_a_case_with_its_outcome() -> None:
     for element in (root, root[0]):
         assert [element.get(key) for key in ("tests", "failures", "errors")] == ["4", "1", "2"]
     assert {entry.get("name"): entry.get("value") for entry in root.iter("property")}["profile"] == "x86"
+
+
+def test_a_limit_that_was_left_out_is_skipped() -> None:
+    left_out = [{"expression": "accuracy >= 0.9", "reason": "accuracy needs data"}]
+    root = parsed(document(row("a <= 1", "pass"), not_judged=left_out))
+    assert [root[0].get(key) for key in ("tests", "failures", "errors", "skipped")] == ["2", "0", "0", "1"]
+    cases = {case.get("name"): [child.tag for child in case] for case in root.iter("testcase")}
+    assert cases == {"a <= 1": ["system-out"], "accuracy >= 0.9": ["skipped"]}
+    skipped = root.find(".//skipped")
+    assert skipped is not None
+    assert skipped.attrib["message"].endswith("was not judged: accuracy needs data")
 
 
 def test_why_a_limit_was_not_judged_is_in_its_message() -> None:

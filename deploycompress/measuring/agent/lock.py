@@ -2,6 +2,9 @@
 
 Whoever measures holds the gate `device`. Who wants it next holds the gate `next` while waiting, so that a run which has
 just measured cannot take the device again before the one that waited. The system opens both when the holder dies.
+
+On Linux the gates are names in a network namespace. A container has its own unless it shares the host's, and so it has
+a lock of its own: runs in two containers do not see each other.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+from .refusal import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,8 +165,7 @@ class FileGate:
 
     def enter(self) -> bool:
         """Lock the file when nobody has."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(str(self._path), flags, 0o666)
+        descriptor = self._open()
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -174,6 +178,22 @@ class FileGate:
             os.write(descriptor, str(os.getpid()).encode())
         self._descriptor = descriptor
         return True
+
+    def _open(self) -> int:
+        flags, path = os.O_CLOEXEC | os.O_NOFOLLOW, str(self._path)
+        try:
+            try:
+                return os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666)
+            except PermissionError:  # another user's; what can only be read can be locked, too
+                return os.open(path, flags | os.O_RDONLY)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+                raise
+            raise RefusedError(
+                "device",
+                f"The lock file {path} of the device cannot be opened ({error.strerror}); let all users read it, or "
+                "take it away while nobody measures.",
+            ) from error
 
     def wait(self, seconds: float) -> str:
         """Wait a moment."""
@@ -199,9 +219,9 @@ def _peer(connection: socket.socket) -> str:
 
 
 def _user_name(number: int) -> str:
-    import pwd  # not every build of Python has it
-
     try:
+        import pwd  # not every build of Python has it
+
         return pwd.getpwuid(number).pw_name
-    except KeyError:
+    except (ImportError, KeyError):
         return str(number)

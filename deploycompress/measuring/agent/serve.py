@@ -7,6 +7,7 @@ wrote to the disk goes with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
 import os
 import queue
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 6 * 3600.0  # a search trains between measurements; who comes back later starts a new agent
 LEAST_FREE_BYTES = 2**20
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 # What these measure must not hold the model's bytes twice.
 FORGETTING = frozenset({"peak_rss"})
 ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
@@ -79,7 +81,7 @@ def main(stream: BinaryIO, search_path: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     os.environ.update(ENVIRONMENT)  # ONNX Runtime and OpenMP read it while they are imported
     lock = device_lock(_temporary_folder())
-    tempfile.tempdir = open_workplace()
+    tempfile.tempdir = open_workplace(answers.fileno())
     os.chdir(tempfile.tempdir or "/")  # whatever native code writes beside itself goes, too
     _find_modules(search_path)
     inbox: Inbox = queue.Queue()
@@ -177,8 +179,10 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _refusal(error: Exception) -> Message:
-    if isinstance(error, RefusedError) or not _is_disk_trouble(error):
+    if isinstance(error, RefusedError):
         return refusal_of(error)
+    if not _is_disk_trouble(error):
+        return _refusal_of_system(error) if isinstance(error, OSError) else refusal_of(error)
     folder = _temporary_folder()
     return {
         "refused": "device",
@@ -187,8 +191,13 @@ def _refusal(error: Exception) -> Message:
     }
 
 
+def _refusal_of_system(error: OSError) -> Message:
+    detail = " ".join(str(error).split())[:300]
+    return {"refused": "device", "sentence": f"The device's system does not let the agent work: {detail}."}
+
+
 def _is_disk_trouble(error: Exception) -> bool:
-    if isinstance(error, OSError) or "No space left" in str(error):
+    if "No space left" in str(error) or (isinstance(error, OSError) and error.errno in DISK_TROUBLE):
         return True
     return _free_bytes(_temporary_folder()) < LEAST_FREE_BYTES
 

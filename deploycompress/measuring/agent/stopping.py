@@ -64,13 +64,14 @@ class StopRule:
             RefusedError: the measurement is inconclusive.
         """
         request = self._request
-        if redone > SPOILT_ROUNDS + len(rounds):
+        is_over = elapsed >= request["max_seconds"]
+        if redone > len(rounds) + (0 if is_over else SPOILT_ROUNDS):
             raise RefusedError(
                 "inconclusive",
                 f"The machine throttled or its clock dropped by more than 10 % in {redone} of {redone + len(rounds)} "
-                "rounds; cool it, or fix its clock, and measure again.",
+                "rounds; cool it, give it more power, or fix its clock, and measure again.",
             )
-        if elapsed < request["max_seconds"]:
+        if not is_over:
             return
         spoilt = f" ({redone} rounds were spoilt by a throttled clock)" if redone else ""
         samples = _least_samples(rounds)

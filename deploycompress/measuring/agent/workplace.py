@@ -9,11 +9,14 @@ import signal
 import tempfile
 
 
-def open_workplace() -> str | None:
+def open_workplace(answers: int) -> str | None:
     """Make a folder and a small process that takes it away when this one is no more.
 
     Killed processes, crashes in native code and cut connections run no handlers, so somebody else must tidy up. Call
     it while there is one thread only.
+
+    Args:
+        answers: descriptor of the connection to the host, which must end with this process.
 
     Returns:
         The folder; None where none can be made, on a full disk for instance.
@@ -25,6 +28,7 @@ def open_workplace() -> str | None:
     ends, held = os.pipe()
     if os.fork() == 0:
         os.close(held)
+        os.close(answers)
         _tidy_up_after(ends, folder)
     os.close(ends)  # the other end stays open until this process is no more
     return folder

@@ -16,6 +16,8 @@ class Board:
     A crash is tried once more in a fresh process before the model is blamed for it: the connection may have been cut,
     or the system may have been out of memory for another's sake.
 
+    All its processes must tell of one machine and one ONNX Runtime: behind one name can stand several machines.
+
     Args:
         profile: what runtime it must have.
         target: where it is.
@@ -37,6 +39,7 @@ class Board:
         self._busy_seconds = busy_seconds
         self._process: MeasuringProcess | None = None
         self._is_given_up = False
+        self._identity: Message = {}
 
     @property
     def pid(self) -> int | None:
@@ -81,9 +84,11 @@ class Board:
         other = Board(
             self._profile, self.target, memory_limit_bytes=self._memory_limit_bytes, busy_seconds=self._busy_seconds
         )
+        other._identity = self._identity
         try:
             return other.ask(request, *models, timeout_seconds=timeout_seconds)
         finally:
+            self._identity = other._identity
             other.close()
 
     def renew(self) -> None:
@@ -119,11 +124,14 @@ class Board:
         if self._process is None or not self._process.is_alive:
             self.renew()
             self._process = self._new_process()
+        if self._is_given_up:  # while it started, when there was nothing to end yet
+            self.renew()
+            raise self._given_up()
         return self._process
 
     def _new_process(self) -> MeasuringProcess:
         if self._is_given_up:
-            raise UnreachableError(f"{self.target.name} was given up: measuring ended.")
+            raise self._given_up()
         process = MeasuringProcess(
             self.target, memory_limit_bytes=self._memory_limit_bytes, busy_seconds=self._busy_seconds
         )
@@ -134,7 +142,30 @@ class Board:
             raise UnfitDeviceError(
                 f"ONNX Runtime{where} is {found}, profile {self._profile.name!r} needs {needed}; upgrade it."
             )
+        try:
+            self._require_same_machine(process.about)
+        except UnfitDeviceError:
+            process.close()
+            raise
         return process
+
+    def _require_same_machine(self, about: Message) -> None:
+        found = {"onnxruntime": about["onnxruntime"], **about["machine"]}
+        self._identity = self._identity or found
+        changed = [name for name, value in found.items() if self._identity.get(name) != value]
+        if changed:
+            words = ", ".join(f"{name} {found[name]!r} after {self._identity.get(name)!r}" for name in changed)
+            advice = (
+                "if that is a new container for each process, show it the host's /etc/machine-id"
+                if changed == ["id"]
+                else "name one machine, and leave it as it is while it measures"
+            )
+            raise UnfitDeviceError(
+                f"{self.target.name} is not one machine in one state: a new process tells of {words}; {advice}."
+            )
+
+    def _given_up(self) -> UnreachableError:
+        return UnreachableError(f"{self.target.name} was given up: measuring ended.")
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -64,13 +64,16 @@ def start_failure(target: Target, code: int | None, words: str) -> UnreachableEr
         words: its standard error.
     """
     said = f": {shown(words, _SHOWN).rstrip('.')}" if words.strip() else ""
-    ended = (
-        "gave no sign" if code is None else f"ended with code {code}" if code >= 0 else f"was ended by {_name(code)}"
-    )
+    ended = "gave no sign" if code is None else way_of_ending(code)
     advice = _advice(target, code, words) or "try the same command by hand"
     return UnreachableError(
         f"The agent on {target.name} does not start ({ended}{said}); {advice}{'' if advice.endswith('?') else '.'}"
     )
+
+
+def way_of_ending(code: int) -> str:
+    """Say what an exit code means; below zero it is a signal."""
+    return f"ended with code {code}" if code >= 0 else f"was ended by {_name(code)}"
 
 
 def chatter(target: Target, seen: bytes) -> str:

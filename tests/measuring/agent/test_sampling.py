@@ -160,3 +160,18 @@ def test_the_first_run_is_told_and_stays() -> None:
     first = runner.run(1)[0]
     runner.run(5)
     assert runner.first_run_ns == first
+
+
+def test_throttling_that_lasts_is_inconclusive(tmp_path: Path) -> None:
+    model = conv_net()
+    put(tmp_path, "sys/class/thermal/cooling_device0/type", "cpufreq-cpu0")
+    put(tmp_path, "sys/class/thermal/cooling_device0/cur_state", 3)
+    with pytest.raises(RefusedError, match=r"The machine throttled .* in (\d+) of \1 rounds; cool it") as caught:
+        bench(tmp_path).latency(request(model, enough_seconds=50.0, precision=1e-9), [model])
+    assert caught.value.kind == "inconclusive"
+
+
+def test_throttling_before_the_session_does_not_count(tmp_path: Path) -> None:
+    model = conv_net()
+    put(tmp_path, f"{CPUS}/cpu0/thermal_throttle/core_throttle_count", 7)
+    assert bench(tmp_path).latency(request(model), [model])["redone_rounds"] == 0

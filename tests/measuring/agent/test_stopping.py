@@ -92,7 +92,8 @@ def test_precision_is_not_computed_again_at_once() -> None:
     [
         (10, 1, 0, r"Only 10 of 64 samples fit into 20 s; raise max_seconds"),
         (4, 100, 0, "Only 4 of 8 rounds"),
-        (0, 1, 3, r"Only 0 of 64 samples fit into 20 s \(3 rounds were spoilt"),
+        (4, 1, 3, r"Only 4 of 64 samples fit into 20 s \(3 rounds were spoilt"),
+        (0, 1, 3, "throttled or its clock dropped by more than 10 % in 3 of 3 rounds; cool it, give it more power"),
     ],
 )
 def test_when_the_time_is_over_it_is_inconclusive(count: int, blocks: int, redone: int, words: str) -> None:

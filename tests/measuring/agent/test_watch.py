@@ -60,3 +60,31 @@ def test_a_machine_that_tells_nothing_is_quiet(tmp_path: Path) -> None:
     watching = watch(tmp_path)
     assert watching.was_quiet()
     assert watching.first.frequency_khz is None
+
+
+def test_a_first_reading_in_turbo_spoils_no_more_than_its_own_rounds(root: Path) -> None:
+    put_frequency(root, 2_300_000)
+    watching = watch(root)
+    put_frequency(root, USUAL)
+    watching.was_quiet()
+    assert all(watching.was_quiet() for _ in range(20))
+    put_frequency(root, int(0.85 * USUAL))
+    assert not watching.was_quiet()
+
+
+def test_a_clock_that_falls_later_does_not_become_the_usual_one(root: Path) -> None:
+    watching = watch(root)
+    assert all(watching.was_quiet() for _ in range(5))
+    put_frequency(root, USUAL // 2)
+    assert not any(watching.was_quiet() for _ in range(50))
+
+
+def test_throttling_that_began_before_spoils_until_it_ends(root: Path) -> None:
+    cooler = "sys/class/thermal/cooling_device0"
+    put(root, f"{cooler}/type", "cpufreq-cpu0")
+    put(root, f"{cooler}/cur_state", 2)
+    watching = watch(root)
+    assert not any(watching.was_quiet() for _ in range(10))
+    put(root, f"{cooler}/cur_state", 0)
+    assert not watching.was_quiet()  # it ended within these rounds
+    assert watching.was_quiet()

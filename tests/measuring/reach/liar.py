@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from deploycompress.measuring.agent.frames import MARK, PREFIX, TO_AGENT, Messag
 
 MACHINE: Message = dict.fromkeys(("id", "arch", "board", "cpu", "system", "governor", "power_mode"), "")
 HELLO: Message = {"onnxruntime": "1.31.1", "machine": {**MACHINE, "cores": 2}, "cpu_flags": []}
+ODD_SIGNAL = 40  # of those without a name
 STATE: Message = {
     "governor": None,
     "frequency_khz": None,
@@ -73,6 +75,8 @@ LIES: dict[str, Callable[[Message], Message]] = {
         "models": [{"placement": {}, "load_seconds": -1.0, "first_run_ns": 5}],
     },
     "odd_state": lambda request: {**honest(request), "states": [STATE, {**STATE, "temperature_c": "hot"}]},
+    "state_without_load": lambda request: {**honest(request), "states": [{}, STATE]},
+    "newer_state": lambda request: {**honest(request), "states": [{**STATE, "humidity": 3}, STATE]},
     "settled_as_text": lambda request: {**honest(request), "settled": "yes"},
     "nothing": lambda _: {},
     "unknown_refusal": lambda _: {"refused": "tired", "sentence": "\x1b[31mI am \x07 tired."},
@@ -110,6 +114,11 @@ def main(kind: str) -> None:
             request, _ = read_frame(stream.read, TO_AGENT)
         except EOFError:
             return
+        if request["command"] != "hello" and kind == "odd_signal":
+            os.kill(os.getpid(), ODD_SIGNAL)
+        if request["command"] != "hello" and kind == "hangs_up":
+            os.close(out.fileno())
+            time.sleep(600)
         raw = None if request["command"] == "hello" else raw_lie(kind)
         if raw is None:
             reply = dict(HELLO) if request["command"] == "hello" else LIES[kind](request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -19,6 +20,7 @@ from deploycompress.measuring.agent.lock import NAME_VARIABLE
 from deploycompress.measuring.agent.models import ModelStore
 from deploycompress.measuring.agent.options import require_harmless
 from deploycompress.measuring.agent.refusal import RefusedError
+from deploycompress.measuring.agent.serve import DISK_TROUBLE, _refusal
 from deploycompress.measuring.failure import FailedMeasurementError
 from deploycompress.measuring.process import MeasuringProcess
 from deploycompress.measuring.reach.bundle import BOOTSTRAP, bundle
@@ -48,6 +50,13 @@ class RawAgent:
             reply, _ = read_frame(self._answers.read, TO_HOST)
             if "progress" not in reply:
                 return reply
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def pipes(self) -> set[str]:
+        return {str(Path(f"/proc/self/fd/{pipe.fileno()}").readlink()) for pipe in (self._requests, self._answers)}
 
     def close(self) -> int:
         self._requests.close()
@@ -211,3 +220,35 @@ def test_a_full_disk_is_the_devices_fault(tmp_path: Path) -> None:
         with pytest.raises(UnfitDeviceError, match=r"cannot keep temporary files.*: 0 MiB are free"):
             process.ask({"command": command, "setup": SETUP, "runs": 1}, conv_net(32, 8), timeout_seconds=30)
     process.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_process_that_tidies_up_holds_nothing_of_the_connection() -> None:
+    agent = RawAgent()
+    agent.ask({"command": "hello"})
+    helpers = [folder for folder in Path("/proc").glob("[0-9]*") if parent_of(folder) == agent.pid]
+    held = {str(entry.readlink()) for helper in helpers for entry in (helper / "fd").iterdir()}
+    assert len(helpers) == 1
+    assert held
+    assert not held & agent.pipes()
+    assert agent.close() == 0
+
+
+def parent_of(folder: Path) -> int:
+    try:
+        return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it ended
+        return 0
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOENT, errno.EMFILE])
+def test_what_the_system_refuses_is_no_full_disk_and_no_models_fault(code: int) -> None:
+    refusal = _refusal(OSError(code, os.strerror(code)))
+    assert refusal["refused"] == "device"
+    assert os.strerror(code) in refusal["sentence"]
+    assert "temporary files" not in refusal["sentence"]
+
+
+@pytest.mark.parametrize("code", sorted(DISK_TROUBLE))
+def test_a_full_or_readonly_disk_is_named(code: int) -> None:
+    assert "cannot keep temporary files" in _refusal(OSError(code, os.strerror(code)))["sentence"]

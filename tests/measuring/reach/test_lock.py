@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
+import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploycompress.measuring.agent.lock import BusyError, DeviceLock, FileGate, SocketGate
+from deploycompress.measuring.agent.refusal import RefusedError
 
 NewLock = Callable[[], DeviceLock]
 
@@ -35,6 +40,22 @@ while time.monotonic() < end:
     lock.release()
 """
 ROOT = Path(__file__).parents[3]
+# Tries to lock a file as a user who may read it at most, and says how that went.
+AS_ANOTHER = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from deploycompress.measuring.agent.lock import FileGate
+from deploycompress.measuring.agent.refusal import RefusedError
+gate = FileGate(Path(sys.argv[2]))
+os.chdir(os.path.dirname(sys.argv[2]))
+if os.geteuid() == 0:
+    os.seteuid(65534)
+try:
+    print(gate.enter())
+except RefusedError as error:
+    print(error.kind, error)
+"""
 
 
 @pytest.fixture(params=["socket", "file"])
@@ -120,3 +141,42 @@ def test_death_of_the_holder_opens_the_lock(kind: str, name: str, new_lock: NewL
     lock = new_lock()
     lock.acquire(2, ignore)
     lock.release()
+
+
+def enter_as_another(path: Path) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", AS_ANOTHER, str(ROOT), str(path)], capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Make a folder that every user can enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_another_users_lock_file_can_be_locked(open_folder: Path) -> None:
+    path = open_folder / "lock"
+    path.touch(0o444)
+    path.chmod(0o444)
+    assert enter_as_another(path) == "True\n"
+    held = os.open(path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    assert enter_as_another(path) == "False\n"
+    os.close(held)
+
+
+def test_a_lock_file_that_cannot_be_read_is_no_full_disk(open_folder: Path) -> None:
+    path = open_folder / "lock"
+    path.touch()
+    path.chmod(0o000)
+    assert re.match(r"device The lock file \S+ .*cannot be opened \(Permission denied\)", enter_as_another(path))
+
+
+def test_a_link_is_no_lock_file(open_folder: Path) -> None:
+    (open_folder / "lock").symlink_to(open_folder / "other")
+    with pytest.raises(RefusedError, match="cannot be opened"):
+        FileGate(open_folder / "lock").enter()
+    assert not (open_folder / "other").exists()

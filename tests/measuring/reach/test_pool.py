@@ -29,7 +29,7 @@ def python_target(name: str) -> str:
     return f"exec:env BOARD={name} {sys.executable} -I -c {{bootstrap}}"
 
 
-def pool_of(profile: Profile, *texts: str, grace_seconds: float = 60.0) -> Pool:
+def pool_of(profile: Profile, *texts: str, grace_seconds: float | None = None) -> Pool:
     return Pool(profile, [parse_target(text) for text in texts], grace_seconds=grace_seconds)
 
 
@@ -130,6 +130,22 @@ def test_a_board_of_another_kind_is_not_used(profile: Profile, tmp_path: Path) -
         assert all(isinstance(entry, Measurement) for entry in found)
         assert len(pool.lost) == 1
         assert "another machine than the first of the pool" in pool.lost[0]
+
+
+def test_a_board_in_another_power_mode_is_not_used(profile: Profile, tmp_path: Path) -> None:
+    slow = pretending(
+        tmp_path,
+        "import pathlib; real = pathlib.Path.read_text; pathlib.Path.read_text = lambda path, *words, **more: "
+        "'pmode:0002' if path.name == 'status' and path.parent.name == 'nvpmodel' else real(path, *words, **more)",
+    )
+    with pool_of(profile, python_target("a"), slow) as pool:
+        found = pool.measure_all([conv_net(8), conv_net(16), conv_net(24)], max_seconds=0)
+        modes = {entry.conditions.machine.power_mode for entry in found if isinstance(entry, Measurement)}
+        assert modes in ({""}, {"2"})  # whichever board was asked first
+        assert len(found) == 3
+        assert len(pool.lost) == 1
+        assert "another machine than the first of the pool" in pool.lost[0]
+        assert "'2')" in pool.lost[0]
 
 
 def test_a_board_without_the_provider_leaves_its_work_to_the_others(profile: Profile, tmp_path: Path) -> None:

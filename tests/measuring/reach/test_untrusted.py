@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploycompress.errors import MeasureError
+from deploycompress.evaluation import Evidence
+from deploycompress.graph import graph_from_onnx
 from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.conditions import Conditions, Machine
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.node_times import node_times_from
 from deploycompress.measuring.process import MeasuringProcess
 from deploycompress.measuring.reach.failures import UnreachableError, UnsoundReplyError
 from deploycompress.measuring.reach.target import parse_target
@@ -29,6 +35,22 @@ LATENCY: Message = {
     "min_samples": 64,
     "min_rounds": 8,
 }
+
+
+@pytest.fixture
+def conditions() -> Conditions:
+    """Make those of a liar."""
+    return Conditions(
+        machine=Machine(**liar.HELLO["machine"]),
+        onnxruntime=liar.HELLO["onnxruntime"],
+        profile="x86",
+        profile_digest="",
+        providers=("CPUExecutionProvider",),
+        threads=1,
+        percentile=90.0,
+        confidence=0.95,
+        evidence=Evidence.PROXY,
+    )
 
 
 def ask_a_liar(kind: str) -> Message:
@@ -62,6 +84,8 @@ def test_an_answer_that_can_be_is_taken() -> None:
         ("no_models", "'models' is .*list of 1 objects"),
         ("negative_load", "'load_seconds' is -1.0"),
         ("odd_state", "'temperature_c' is hot"),
+        ("state_without_load", r"'state' is \[\], expected frequency_khz, governor"),
+        ("newer_state", "'state' is .*'humidity'"),
         ("settled_as_text", "'settled' is yes, expected true or false"),
         ("nothing", "'rounds' is None"),
         ("unknown_refusal", r"\[31mI am tired"),
@@ -87,6 +111,63 @@ def test_an_agent_that_dies_within_a_frame_has_crashed() -> None:
     with pytest.raises(FailedMeasurementError, match="ended with code 0") as caught:
         ask_a_liar("mid_frame")
     assert caught.value.kind is FailureKind.CRASH
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        pytest.param(
+            "odd_signal",
+            f"process on .* was ended by signal {liar.ODD_SIGNAL}",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="signals without names are Linux's"),
+        ),
+        ("hangs_up", "closed its connection without an answer"),
+    ],
+)
+def test_however_an_agent_ends_it_is_told_in_words(kind: str, words: str) -> None:
+    with pytest.raises(FailedMeasurementError, match=words) as caught:
+        ask_a_liar(kind)
+    assert caught.value.kind is FailureKind.CRASH
+
+
+def rewritten(change: Callable[[onnx.NodeProto], object]) -> Message:
+    """Give an answer to `kernel_times` whose rewritten graph has one changed node."""
+    node = onnx.helper.make_node(
+        "ReorderInput", ["x"], ["y"], name="a", domain="com.microsoft.nchwc", activation="Relu"
+    )
+    change(node)
+    graph = onnx.helper.make_graph([node], "network", [], [])
+    return {**KERNEL_TIMES, "attached": [onnx.helper.make_model(graph).SerializeToString()]}
+
+
+def relabel(node: onnx.NodeProto) -> None:
+    node.attribute[0].s = b"\xff\xfe"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: node.ClearField("output"),
+        lambda node: node.ClearField("input"),
+        relabel,
+        lambda node: node.MergeFromString(b"\x1a\x02\xff\xfe"),  # its name
+        lambda node: node.MergeFromString(b"\x12\x02\xff\xfe"),  # one more output
+    ],
+)
+def test_a_rewritten_graph_that_cannot_be_is_refused(
+    change: Callable[[onnx.NodeProto], object], conditions: Conditions
+) -> None:
+    graph = graph_from_onnx(onnx.load_model_from_string(conv_net()))
+    assert node_times_from(graph, rewritten(lambda _: None), conditions).runs == KERNEL_TIMES["runs"]
+    with pytest.raises(UnsoundReplyError, match="rewritten graph that are no model"):
+        node_times_from(graph, rewritten(change), conditions)
+
+
+def test_kernels_without_their_graph_may_have_any_name(conditions: Conditions) -> None:
+    graph = graph_from_onnx(onnx.load_model_from_string(conv_net()))
+    kernel = {"name": "gemm_input_reshape", "op": "Reshape", "microseconds": [1] * 11}
+    times = node_times_from(graph, {"runs": 11, "kernels": [kernel]}, conditions)
+    assert times.other == {"Reshape": 1.0}
 
 
 @pytest.mark.parametrize("greeting", ["Welcome to the board", "ok"])
