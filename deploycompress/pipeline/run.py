@@ -22,11 +22,11 @@ from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
 from deploycompress.pipeline.ship import (
-    LONGEST_MEASUREMENT_S,
     accuracy_in_runtime,
     finish,
     measure_shipped,
     measure_teacher,
+    shipping_seconds,
     verify,
 )
 from deploycompress.pipeline.task import DataSpec
@@ -128,7 +128,7 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
                 memory=checkpoint.memory,
             )  # fmt: skip
             baseline = environment.baseline
-            teacher = measure_teacher(baseline, meter)
+            teacher = measure_teacher(baseline, meter, job.settings.ship)
         job.clock.keep_back(_final_seconds(job, teacher))
         _greet(job, environment.teacher_accuracy, teacher)
         found = find_plan(job, environment, checkpoint, resumed)
@@ -142,7 +142,7 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
             counted = partial(student_metrics, shipped, baseline, teacher_peak_bytes=teacher.activation_peak_bytes)
 
             def take(again: bool) -> tuple[Measurement, list[Row]]:
-                found = measure_shipped(model, baseline, meter, again=again)
+                found = measure_shipped(model, baseline, meter, job.settings.ship, again=again)
                 return found, judge(job.constraints, counted(found), found)
 
             measurement, _ = until_conclusive(take)
@@ -188,7 +188,7 @@ def _greet(job: Job, accuracy: float, measurement: Measurement) -> None:
 def _final_seconds(job: Job, teacher: Measurement) -> float:
     """Foresee what judging the shipped model takes: the teacher and a student that is no slower, on every image."""
     images = 2 * len(job.test or ()) + (1 if job.test else 2) * len(job.task.validation)
-    return images * teacher.median_ms / 1e3 + 2 * LONGEST_MEASUREMENT_S * (not teacher.settled)
+    return images * teacher.median_ms / 1e3 + shipping_seconds(job.settings.ship, job.profile)
 
 
 def _final_accuracy(job: Job, model: bytes, validated: float) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -30,6 +31,25 @@ class SpaceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShipSettings:
+    """How thoroughly what ships is measured.
+
+    Attributes:
+        starts: fresh processes; 0 for as many as an interval over processes needs.
+        seconds: of sampling, over all of them.
+    """
+
+    starts: int = 0
+    seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.starts < 0:
+            raise UsageError(f"Setting 'ship.starts' is {self.starts}; it must be at least 0.")
+        if not 0 < self.seconds < math.inf:
+            raise UsageError(f"Setting 'ship.seconds' is {self.seconds}; it must be above 0.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a run searches and trains, apart from what its budget decides.
 
@@ -41,6 +61,7 @@ class Settings:
         ladder: how dearly students are judged.
         course: how they are taught on the ladder.
         training: of every longer distillation; how long is the budget's business.
+        ship: how thoroughly what ships is measured.
     """
 
     search: Any  # Any: each engine has its own record
@@ -49,6 +70,7 @@ class Settings:
     ladder: Ladder = field(default_factory=Ladder)
     course: CourseSettings = field(default_factory=CourseSettings)
     training: DistilSettings = field(default_factory=DistilSettings)
+    ship: ShipSettings = field(default_factory=ShipSettings)
 
 
 # Settings that a run derives from its constraints, its budget, its machine or its policy file.

@@ -16,7 +16,9 @@ from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
 from deploycompress.network.module import GraphModule, from_torch
 from deploycompress.pipeline.gate import THOROUGH_STARTS, THOROUGH_TIME
+from deploycompress.pipeline.settings import ShipSettings
 from deploycompress.plan import Plan
+from deploycompress.profile import Profile
 from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
 from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.dataset import Dataset
@@ -25,7 +27,7 @@ from deploycompress.train.normalize import Normalization, normalize_numpy
 ORACLE_TOLERANCE = 1e-4
 PARITY_TOLERANCE = 1e-3
 BATCH = 250
-LONGEST_MEASUREMENT_S = 20.0
+START_S = 1.0  # to start a measuring process and load two models several times
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,29 +84,37 @@ def _require(difference: Difference, most: float, reference: str) -> None:
         )
 
 
-def measure_teacher(baseline: Graph, devices: Devices) -> Measurement:
+def measure_teacher(baseline: Graph, devices: Devices, settings: ShipSettings) -> Measurement:
     """Measure the teacher as it would ship, beside itself, memory included; no limit is judged by it."""
     model = baseline.to_bytes()
-    found = devices.measure(model, baseline=baseline, max_seconds=LONGEST_MEASUREMENT_S)
+    found = devices.measure(model, baseline=baseline, max_seconds=settings.seconds)
     return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
 
 
-def measure_shipped(model: bytes, baseline: Graph, devices: Devices, *, again: bool = False) -> Measurement:
+def measure_shipped(
+    model: bytes, baseline: Graph, devices: Devices, settings: ShipSettings, *, again: bool = False
+) -> Measurement:
     """Measure the very bytes that ship beside the teacher, in several fresh processes, memory included.
 
     Args:
         model: what ships.
         baseline: the teacher.
         devices: measure.
+        settings: how thoroughly.
         again: a verdict was inconclusive: take more processes and more time.
     """
     found = devices.measure(
         model,
         baseline=baseline,
-        max_seconds=LONGEST_MEASUREMENT_S * (THOROUGH_TIME if again else 1),
-        starts=trusted_starts(devices.profile) * (THOROUGH_STARTS if again else 1),
+        max_seconds=settings.seconds * (THOROUGH_TIME if again else 1),
+        starts=(settings.starts or trusted_starts(devices.profile)) * (THOROUGH_STARTS if again else 1),
     )
     return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
+
+
+def shipping_seconds(settings: ShipSettings, profile: Profile) -> float:
+    """Foresee what measuring what ships takes, if it needs no repetition."""
+    return settings.seconds + START_S * (settings.starts or trusted_starts(profile))
 
 
 def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> float:

@@ -177,6 +177,7 @@ def test_memory_is_judged_by_the_range_of_several_readings(capsys: Capture) -> N
     assert (student["evidence"]["latency_ms"], student["evidence"]["params"]) == ("measured", "analytic")
 
 
+@pytest.mark.slow
 def test_the_second_measurement_takes_longer_than_the_profile_allows_the_first(capsys: Capture) -> None:
     hasty = Path("here.toml").read_text().replace("precision = 0.01", "precision = 1e-6")
     Path("hasty.toml").write_text(re.sub(r"max_seconds = [\d.]+", "max_seconds = 1.0", hasty))

@@ -114,20 +114,33 @@ def test_options_come_from_the_environment(run: Run, monkeypatch: pytest.MonkeyP
 class _Pipeline(ModuleType):
     """Stands where the pipeline stands, to see what it is given: the pipeline itself has tests of its own."""
 
-    def __init__(self, *, met: bool) -> None:
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         super().__init__("deploycompress.pipeline.run")
         self.given: dict[str, Any] = {}
-        self.met = met
+        self.rows = rows
 
     def compress(self, source: Path, **given: Any) -> SimpleNamespace:
         self.given = {"source": source, **given}
         print("a library that talks")  # noqa: T201
         given["progress"].warning("near chance")
-        return SimpleNamespace(met=self.met, document={"profile": "x86", "constraints": []}, out=given["out"])
+        return SimpleNamespace(document={"profile": "x86", "constraints": self.rows}, out=given["out"])
 
 
-def _install(monkeypatch: pytest.MonkeyPatch, *, met: bool) -> _Pipeline:
-    pipeline = _Pipeline(met=met)
+def _install(monkeypatch: pytest.MonkeyPatch, *oks: bool | None) -> _Pipeline:
+    verdicts = {True: "pass", False: "fail", None: "inconclusive"}
+    pipeline = _Pipeline(
+        [
+            {
+                "expression": "macs <= 10",
+                "value": 9.0,
+                "max": 10.0,
+                "ok": ok,
+                "verdict": verdicts[ok],
+                "evidence": "analytic",
+            }
+            for ok in oks
+        ]
+    )
     monkeypatch.setitem(sys.modules, "deploycompress.pipeline.run", pipeline)
     return pipeline
 
@@ -138,12 +151,12 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
     monkeypatch.setenv("DEPLOYCOMPRESS_TRUST", "1")
     monkeypatch.setenv("DEPLOYCOMPRESS_FORCE", "1")
     monkeypatch.setenv("DEPLOYCOMPRESS_ALLOW", "os:system")
-    pipeline = _install(monkeypatch, met=True)
+    pipeline = _install(monkeypatch)
     code, out, err = run(
         *("--profile", "x86", "--data", "digits#train", "--test-data", "digits#test", "--normalize", "unit"),
         *("--constraint", "params <= 10", "--constraint", "macs <= 10", "--budget", "1h30m", "--evaluations", "3"),
         *("--epochs", "2", "--input-shape", "1,1,8,8", "--arch", "m:f", "--seed", "5", "--quiet", "--out", "o"),
-        *("--set", "search.rollouts=4", "--policy", str(policy), "--json", "model.pt"),
+        *("--target", "ssh://pi@board", "--set", "search.rollouts=4", "--policy", str(policy), "--json", "model.pt"),
     )
     given = pipeline.given
     assert code == 0
@@ -164,6 +177,7 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
         "evaluations": 3,
         "epochs": 2,
         "input_shape": (1, 1, 8, 8),
+        "targets": ("ssh://pi@board",),
         "arch": "m:f",
         "trust": False,
         "allow": (),
@@ -173,10 +187,13 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
     }
 
 
-def test_an_unmet_constraint_is_exit_code_1_and_still_a_summary(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = _install(monkeypatch, met=False)
+@pytest.mark.parametrize(("oks", "expected"), [((True, False, None), 1), ((True, None), 4), ((True,), 0)])
+def test_the_exit_code_is_that_of_the_worst_constraint_and_a_summary_comes_all_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch, oks: tuple[bool | None, ...], expected: int
+) -> None:
+    pipeline = _install(monkeypatch, *oks)
     code, out, _ = run("--profile", "x86", "--trust", "--force", "--allow", "m:C", "model.pt")
-    assert code == 1
+    assert code == expected
     assert str(Path("model-x86", "result.json")) in out
     assert (pipeline.given["trust"], pipeline.given["force"], pipeline.given["allow"]) == (True, True, ("m:C",))
     assert pipeline.given["constraints"] is None

@@ -32,7 +32,18 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(model: Path, out: Path, *options: str, data: str = "digits#train") -> Done:
     command = [sys.executable, "-m", "deploycompress", "--profile", "x86", "--data", data, "--out", str(out)]
-    command += ["--evaluations", "2", "--epochs", "1", *options, str(model)]
+    command += [
+        "--set",
+        "ship.starts=1",
+        "--set",
+        "ship.seconds=1",
+        "--evaluations",
+        "2",
+        "--epochs",
+        "1",
+        *options,
+        str(model),
+    ]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 

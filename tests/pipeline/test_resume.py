@@ -40,6 +40,10 @@ class Search:
     settings: tuple[str, ...] = ()
 
     @property
+    def assignments(self) -> tuple[str, ...]:
+        return *self.settings, "ship.starts=1", "ship.seconds=1"
+
+    @property
     def constraints(self) -> tuple[str, ...]:
         return f"params_ratio <= {self.params_ratio}", "macs_ratio <= 0.9"
 
@@ -50,7 +54,7 @@ class Search:
             data="digits#train",
             constraints=self.constraints,
             search=self.engine,
-            settings=self.settings,
+            settings=self.assignments,
             evaluations=EVALUATIONS,
             epochs=1,
             out=out,
@@ -60,7 +64,7 @@ class Search:
         return [
             *(sys.executable, "-m", "deploycompress", "--profile", "x86", "--data", "digits#train", "--quiet"),
             *(word for row in self.constraints for word in ("--constraint", row)),
-            *(word for setting in self.settings for word in ("--set", setting)),
+            *(word for setting in self.assignments for word in ("--set", setting)),
             *("--search", self.engine, "--evaluations", str(EVALUATIONS), "--epochs", "1", "--out", str(out)),
             str(model),
         ]
@@ -84,7 +88,9 @@ def evaluated(folder: Path) -> int:
     [
         pytest.param(Search(engine="joint"), 3, id="joint"),
         pytest.param(Search(engine="n2n"), 3, id="n2n", marks=pytest.mark.slow),
-        pytest.param(Search(engine="rl-pruner", params_ratio=0.4, settings=TWO_STEPS), 5, id="rl-pruner"),
+        pytest.param(
+            Search(engine="rl-pruner", params_ratio=0.4, settings=TWO_STEPS), 5, id="rl-pruner", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_killed_search_goes_on_with_the_same_plans(

@@ -20,6 +20,7 @@ from tests.digits import DigitsNet, trained_digits_net
 
 pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
 
+QUICKLY = ("ship.starts=1", "ship.seconds=1")
 CONSTRAINTS = ("params_ratio <= 0.8", "latency_ratio <= 1.5")
 
 
@@ -131,7 +132,7 @@ def test_search_can_be_drawn(result: Result, tmp_path: Path) -> None:
         draw_search(tmp_path, tmp_path / "plots")
 
 
-@pytest.mark.parametrize("engine", ["rl-pruner", "greedy"])
+@pytest.mark.parametrize("engine", ["rl-pruner", pytest.param("greedy", marks=pytest.mark.slow)])
 def test_other_engines_ship_as_well(teacher: DigitsNet, tmp_path: Path, engine: str) -> None:
     refuse(teacher, tmp_path / "out", constraints=["params_ratio <= 0.7"], search=engine, evaluations=3)
     document = json.loads((tmp_path / "out" / "result.json").read_text())
@@ -146,6 +147,7 @@ def refuse(teacher: DigitsNet, out: Path, **options: object) -> None:
         "input_shape": (1, 1, 8, 8),
         "evaluations": 2,
         "epochs": 1,
+        "settings": QUICKLY,
         "out": out,
         **options,
     }
