@@ -81,6 +81,7 @@ def test_ratios_on_another_machine_are_judged_and_marked(capsys: Capture) -> Non
     assert read(capsys)["constraints"][0]["evidence"] == "proxy"
 
 
+@pytest.mark.slow
 def test_a_limit_inside_the_interval_is_measured_again_and_then_inconclusive(capsys: Capture) -> None:
     # The latency of the model over its own lies around one: a limit of one is inside its interval or next to it.
     words = [*limits("latency_ratio <= 1"), "--against", "fast.onnx", "--json", "fast.onnx"]

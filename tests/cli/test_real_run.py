@@ -81,6 +81,7 @@ def test_summary_is_on_stdout_and_unmet_constraints_exit_one(teacher: Path, tmp_
     assert (out / "model.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_memory_and_latency_can_be_traded_in_one_row(teacher: Path, tmp_path: Path) -> None:
     mixed = "latency_ms + 0.05*peak_rss_mib <= 1000"
     done = run(teacher, tmp_path / "out", *CUT, "--constraint", mixed, "--json")

@@ -117,6 +117,7 @@ def test_files_of_an_unfinished_search_are_gone(result: Result) -> None:
     assert names == {"model.onnx", "result.json", "trace.jsonl", "space.json", "policy.safetensors"}
 
 
+@pytest.mark.slow
 def test_policy_of_one_run_starts_another(result: Result, teacher: DigitsNet, tmp_path: Path) -> None:
     assert result.out is not None
     refuse(teacher, tmp_path / "out", constraints=CONSTRAINTS, policy=result.out / "policy.safetensors", search="n2n")

@@ -78,9 +78,8 @@ def mean_of_best(name: str, limit: float) -> float:
     return statistics.mean(outcome.best.reward for outcome in outcomes if outcome.best is not None)
 
 
-@pytest.mark.parametrize(
-    "limit", [pytest.param(0.6, marks=pytest.mark.slow), 0.5, pytest.param(0.4, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [0.6, 0.5, 0.4])
 def test_it_beats_random_search(limit: float) -> None:
     assert mean_of_best("joint", limit) > mean_of_best("random", limit)
 
