@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,6 +99,15 @@ def test_models_are_measured_together_on_one_board(profile: Profile) -> None:
     assert second.ratio > 1
 
 
+@pytest.fixture
+def _hears_interrupts() -> Iterator[None]:
+    """Undo what a shell does to a suite in the background: it makes it deaf to SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_hears_interrupts")
 def test_an_interrupt_ends_all_boards(new_board: NewBoard, profile: Profile) -> None:
     first, second = new_board(), new_board()
     with pool_of(profile, first.target(), second.target()) as pool:
