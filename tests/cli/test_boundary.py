@@ -134,8 +134,10 @@ def test_a_reader_that_leaves_early_hears_no_complaint() -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_end_the_program_with_their_codes(number: signal.Signals, code: int) -> None:
     script = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
         "import deploycompress.cli.main as cli\n"
+        # a suite in the background is deaf to interrupts, and so are its children
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(words):\n    print('ready', flush=True)\n    time.sleep(30)\n"
         "cli._run = wait\n"
         "sys.exit(cli.main([]))\n"
