@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Self, final
 
 import torch
@@ -86,21 +86,42 @@ class GraphModule(nn.Module):
         Raises:
             ModelError: the number of inputs is wrong.
         """
+        return self.observe((), *inputs)[0]
+
+    def observe(
+        self, names: Collection[str], *inputs: Tensor
+    ) -> tuple[Tensor | tuple[Tensor, ...], dict[str, Tensor]]:
+        """Run the graph and hand out values on the way, too.
+
+        Args:
+            names: graph inputs or node outputs of the source graph.
+            inputs: as for `forward`.
+
+        Returns:
+            What `forward` gives, and the values by name.
+
+        Raises:
+            ModelError: the number of inputs is wrong, or nothing of such a name is computed.
+        """
         if len(inputs) != len(self._input_names):
             raise ModelError(
                 f"The network got {len(inputs)} inputs; it takes {len(self._input_names)}: "
                 f"{', '.join(self._input_names)}."
             )
-        device = inputs[0].device if inputs else torch.device("cpu")
-        mode = PassMode(self.training, self._statistics_momentum, device)
+        mode = PassMode(self.training, self._statistics_momentum, inputs[0].device if inputs else torch.device("cpu"))
         values: Values = {"": None}
         for name, (owner, key) in self._places.items():
             values[name] = getattr(owner, key)
         values.update(zip(self._input_names, inputs, strict=True))
+        seen = {name: as_tensor(values[name], mode.device) for name in names if name in self._input_names}
         for step in self._steps:
             run_step(step, values, mode)
+            seen.update({name: as_tensor(values[name], mode.device) for name in step.outputs if name and name in names})
+        missing = [name for name in names if name not in seen]
+        if missing:
+            raise ModelError(f"The graph computes no value {missing[0]!r} that could be observed.")
         outputs = tuple(as_tensor(values[name], mode.device) for name in self._output_names)
-        return outputs[0] if len(outputs) == 1 else outputs
+        return outputs[0] if len(outputs) == 1 else outputs, seen
 
     def train(self, mode: bool = True) -> Self:
         """Switch batch norm between the batch's statistics and the running ones.
