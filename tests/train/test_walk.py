@@ -1,0 +1,75 @@
+"""A walk gives what one pass gives, and sees weights that change before they are used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deploycompress.errors import ModelError
+from deploycompress.network.module import to_torch
+from deploycompress.train.walk import Walk, peak_bytes
+from tests.build import residual_net, start
+
+
+def images(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((count, 3, 8, 8)).astype(np.float32))
+
+
+def test_values_are_those_of_one_pass() -> None:
+    module = to_torch(residual_net())
+    batches = [images(3), images(2, seed=1)]
+    names = [node.outputs[0] for node in module.source_graph.nodes]
+    walk = Walk(module, batches, names)
+    for name in names:
+        for batch, found in zip(batches, walk.take(name), strict=True):
+            with torch.no_grad():
+                torch.testing.assert_close(found, module.observe([name], batch)[1][name], rtol=0, atol=0)
+
+
+def test_a_weight_that_changes_before_its_step_counts() -> None:
+    module = to_torch(residual_net())
+    batch = images(3)
+    conv = next(node for node in module.source_graph.nodes if node.inputs[1:2] == ("conv3.weight",))
+    output = module.source_graph.outputs[0].name
+    walk = Walk(module, [batch], [output])
+    walk.before(conv.outputs[0])
+    with torch.no_grad():
+        dict(module.named_parameters())["conv3.weight"].mul_(2.0)
+        expected = module(batch)
+    torch.testing.assert_close(walk.take(output)[0], expected)
+
+
+def test_a_value_goes_when_nobody_wants_it_any_more() -> None:
+    module = to_torch(residual_net())
+    relu = next(node.outputs[0] for node in module.source_graph.nodes if node.op == "Relu")
+    output = module.source_graph.outputs[0].name
+    walk = Walk(module, [images(2)], [relu, relu, output])
+    walk.before(output)
+    walk.take(relu)
+    assert walk.has(relu)
+    walk.take(relu)
+    assert not walk.has(relu)
+    with pytest.raises(ModelError, match="makes no value"):
+        walk.take(relu)
+
+
+def test_the_peak_is_the_largest_sum_of_values_that_are_still_read() -> None:
+    net = start(0)
+    y = net.conv(net.op("Relu", net.conv("x", 4)), 5)
+    graph = net.finish(net.op("Flatten", y, axis=1), input_shape=(3, 8, 8))
+    places = 8 * 8
+    assert peak_bytes(graph) == 4 * places * max(3 + 4, 4 + 4, 4 + 5, 5 + 5)
+
+
+def test_networks_of_several_inputs_are_refused() -> None:
+    net = start(0)
+    graph = net.finish(net.op("Relu", net.conv("x", 4)), input_shape=(3, 8, 8))
+    module = to_torch(graph)
+    twice = type(graph)(
+        nodes=graph.nodes, weights=graph.weights, inputs=graph.inputs * 2, outputs=graph.outputs,
+        shapes=graph.shapes, opset=graph.opset, ir_version=graph.ir_version,
+    )  # fmt: skip
+    module.source_graph = twice
+    with pytest.raises(ModelError, match="2 inputs"):
+        Walk(module, [images(2)])
