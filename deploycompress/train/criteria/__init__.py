@@ -1,0 +1,1 @@
+"""Which channels matter: one criterion a file, all behind `score_channels`."""
