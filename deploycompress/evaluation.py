@@ -18,7 +18,7 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """One student as the search sees it.
+    """One student as the search sees it; where no labels say what is right, the accuracy is another score in [0, 1].
 
     Attributes:
         metrics: values by metric name (see `constraint.METRICS`); `accuracy` is absent when it was not taken.

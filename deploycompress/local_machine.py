@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 from pathlib import Path
 
@@ -23,6 +25,25 @@ def local_cpu_flags() -> tuple[str, ...]:
     """Read the features of this machine's processor, in alphabetical order; empty where the system does not tell."""
     lines = _cpu_lines("flags") or _cpu_lines("Features")
     return tuple(sorted(lines[0].split())) if lines else ()
+
+
+def usable_cores() -> int:
+    """Count the cores this process may use: those it is bound to, and no more than its container's quota pays for."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(bound, cores_of_quota(_read("/sys/fs/cgroup/cpu.max")) or bound))
+
+
+def cores_of_quota(text: str) -> int | None:
+    """Read a control group's `cpu.max`, two numbers of microseconds; none where nothing limits.
+
+    Examples:
+        >>> cores_of_quota("150000 100000"), cores_of_quota("max 100000")
+        (2, None)
+    """
+    match text.split():
+        case [quota, period] if quota.isdigit() and period.isdigit() and int(period) > 0:
+            return math.ceil(int(quota) / int(period))
+    return None
 
 
 def same_architecture(one: str, other: str) -> bool:

@@ -39,6 +39,7 @@ def trained_digits_net(*, steps: int = 250, width: int = 32) -> DigitsNet:
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(torch.Generator().manual_seed(0).get_state())
         net = DigitsNet(width)
+    assert data.labels is not None
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     rng = np.random.default_rng(0)
     for _ in range(steps):

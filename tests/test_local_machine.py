@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from deploycompress.local_machine import holds, local_cpu, local_cpu_flags, same_architecture
+from deploycompress.local_machine import (
+    cores_of_quota,
+    holds,
+    local_cpu,
+    local_cpu_flags,
+    same_architecture,
+    usable_cores,
+)
 
 
 def test_this_processor_tells_its_name_and_features() -> None:
@@ -14,6 +23,29 @@ def test_this_processor_tells_its_name_and_features() -> None:
     assert local_cpu() in text
     assert set(local_cpu_flags()) <= set(text.split())
     assert len(local_cpu_flags()) > 5
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"),
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000", 2),
+        ("5000 100000", 1),
+        ("max 100000\n", None),
+        ("", None),
+        ("1 0", None),
+    ],
+)
+def test_a_quota_is_rounded_up_to_cores(text: str, cores: int | None) -> None:
+    assert cores_of_quota(text) == cores
+
+
+def test_a_process_bound_to_one_core_may_use_one() -> None:
+    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    program += "from deploycompress.local_machine import usable_cores; print(usable_cores())"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "1"
+    assert usable_cores() >= 1
 
 
 @pytest.mark.parametrize(

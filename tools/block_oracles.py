@@ -97,9 +97,17 @@ def with_unread_branch(graph: Graph, block: Block) -> Graph:
     return graph.with_weights(zeroed)
 
 
+def with_passage(graph: Graph, block: Block) -> Graph:
+    """Make the last node of a block pass on what entered the block."""
+    last = next(node for node in graph.nodes if block.output in node.outputs)
+    passes = replace(last, op="Identity", inputs=(block.instead,), attributes={})
+    return replace(graph, nodes=tuple(passes if node is last else node for node in graph.nodes))
+
+
 ORACLES: Mapping[str, Callable[[Graph, Block], Graph]] = {
     "residual": with_last_weights_zeroed,
     "layer": with_identity,
     "gate": with_open_gate,
     "branch": with_unread_branch,
+    "merge": with_passage,
 }

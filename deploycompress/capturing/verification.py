@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deploycompress.capturing.draft import BATCH
 from deploycompress.capturing.findings import missing_share
@@ -36,12 +38,14 @@ def verify(graph: Graph, reference: Run, expected: list[Array]) -> float:
         The largest relative difference over all outputs of static size.
 
     Raises:
-        ModelError: they differ by more than `TOLERANCE`, or the source gives no finite numbers.
+        ModelError: they differ by more than `TOLERANCE`, or weights or answers of the source are no finite numbers.
     """
+    _refuse_weights(graph, np.isnan, "NaN")
     inputs = random_inputs(graph.inputs, SAMPLES)
     found = onnx_runner(graph.to_onnx(), "the captured graph")(inputs)
     for port, right in zip(graph.outputs, expected, strict=True):
         if not np.all(np.isfinite(right)):
+            _refuse_weights(graph, np.isinf, "infinite")
             raise ModelError(f"The model's output {port.name!r} is not finite on random input; check its weights.")
     places = [place for place, port in enumerate(graph.outputs) if _has_findings(port)]
     worst = 0.0
@@ -55,6 +59,16 @@ def verify(graph: Graph, reference: Run, expected: list[Array]) -> float:
         together = [place for place in places if expected[place].shape[0] == count]
         _compare_findings(reference, inputs, together, expected, found)
     return worst
+
+
+def _refuse_weights(graph: Graph, is_broken: Callable[[Array], NDArray[np.bool_]], what: str) -> None:
+    """Name the first tensor that holds broken values. Infinity alone may be meant, as in the mask of attention."""
+    for name, values in graph.weights.items():
+        if np.issubdtype(values.dtype, np.floating) and is_broken(values).any():
+            raise ModelError(
+                f"The weights {name!r} are {what} in {int(is_broken(values).sum())} of {values.size} places; did the "
+                "training diverge? Give a checkpoint from before that."
+            )
 
 
 def _refuse_unless_rounding(

@@ -26,6 +26,8 @@ HELP = with_examples(
     "deploycompress --profile x86 --constraint 'latency_ratio <= 0.75' --budget 20m \\\n"
     "    --arch mymodels:resnet20 --input-shape 1,3,32,32 --data 'train-*.npz' \\\n"
     "    --test-data test.npz --out slim resnet20.pt",
+    "deploycompress --profile x86 --data ./photos --metric mymodels:iou segmenter.onnx",
+    "deploycompress --profile x86 model.pt2",
     "deploycompress --profile x86 --dry-run --json model.onnx",
 )
 
@@ -46,11 +48,18 @@ ENVIRONMENT = (
 @click.option(
     "--data",
     metavar="SPEC",
-    help="Training data: a folder of class folders, 'train-*.npz' (quoted), torchvision:NAME:ROOT, digits or "
-    "package.module:factory; with #train or #test where the source has them.",
+    help="Training data: a folder of class folders, or of pictures without labels, 'train-*.npz' (quoted), "
+    "torchvision:NAME:ROOT, digits or package.module:factory; with #train or #test where the source has them.  "
+    "[default: images synthesised from the network's batch norm statistics]",
 )
-@click.option("--test-data", metavar="SPEC", help="Held out: read once, for the final accuracy.")
+@click.option("--test-data", metavar="SPEC", help="Held out: read once, for the final figures.")
 @click.option("--normalize", metavar="SPEC", help="imagenet, unit, none or MEAN/STD.  [default: by the kind of data]")
+@click.option(
+    "--metric",
+    metavar="FUNCTION",
+    help="package.module:function of the outputs and the labels that says how good a network is, higher is better.  "
+    "[default: accuracy; without labels, or with other outputs than logits, closeness to the teacher]",
+)
 @click.option(
     "--constraint",
     "constraints",
@@ -128,6 +137,7 @@ def _compress(source: Path, options: CompressOptions, out: Path) -> int:
             data=options["data"],
             test_data=options["test_data"],
             normalize=options["normalize"],
+            metric=options["metric"],
             constraints=options["constraints"] or None,
             search=options["search"],
             policy=options["policy"],

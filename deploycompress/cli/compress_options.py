@@ -14,6 +14,7 @@ class CompressOptions(TypedDict):
     data: str | None
     test_data: str | None
     normalize: str | None
+    metric: str | None
     constraints: tuple[str, ...]
     search: str
     policy: Path | None

@@ -16,6 +16,7 @@ from deploycompress.pipeline.result import MODEL_FILE, RESULT_FILE, check_destin
 if TYPE_CHECKING:
     from deploycompress.cli.compress_options import CompressOptions
 
+NO_DATA = "none: images are synthesised from the network's batch norm statistics"
 COMMANDS = ("bench", "check", "compare", "compress", "doctor", "inspect", "profiles", "report", "resume")
 
 
@@ -60,8 +61,9 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
         "profile": options["profile"],
         "targets": list(options["targets"]) or ["local"],
         "constraints": limits,
-        "data": options["data"],
+        "data": options["data"] or NO_DATA,
         "test_data": options["test_data"],
+        "metric": options["metric"],
         "search": options["search"],
         "policy": None if options["policy"] is None else str(options["policy"]),
         "budget_s": options["budget"],

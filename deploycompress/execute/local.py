@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from deploycompress.channels.records import Channels
 from deploycompress.errors import PlanError
 from deploycompress.evaluation import Evaluation
+from deploycompress.execute.closed_form import ClosedForm
+from deploycompress.execute.correspondence import layer_pairs
 from deploycompress.execute.lineage import Lineage
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
 from deploycompress.execute.student_meter import Memory, Metrics, StudentMeter
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
+from deploycompress.local_machine import usable_cores
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.network.module import GraphModule, from_torch, to_torch
@@ -31,13 +34,14 @@ from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import Block
 from deploycompress.surgery.masks import kept_channels
 from deploycompress.surgery.shipped import shipped_form
-from deploycompress.train.accuracy import accuracy
-from deploycompress.train.compute import Compute, evaluation_compute, training_compute
+from deploycompress.train.accuracy import score_module
+from deploycompress.train.compute import Compute, evaluation_compute, limit_threads, training_compute
+from deploycompress.train.criteria.criterion import Criterion
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilSettings, TaskData
+from deploycompress.train.features import FeatureTap, choose_taps
 from deploycompress.train.generator import make_generator
-from deploycompress.train.importance import calibration_batches, taylor_scores
-from deploycompress.train.recalibrate import recalibrate
+from deploycompress.train.refit_settings import RefitReport
 from deploycompress.train.short_course import CourseSettings, ShortCourse
 
 Mask = NDArray[np.bool_]
@@ -51,7 +55,9 @@ class LocalSettings:
 
     Attributes:
         recalibration_images: images that give a cut student its batch norm statistics.
-        scoring_images: images that Taylor scores are computed on; 100 in RL-Pruner.
+        refit_images: images that the layers of a student are fitted on before it is trained; 0 for recalibration alone.
+        criterion: which channels matter.
+        scoring_images: images that channels are scored on; 100 in RL-Pruner.
         measure_seconds: time for one latency measurement.
         measures_rss: whether resident memory is taken, too, which starts two processes for each student.
         course: how students are distilled on their way up the ladder.
@@ -59,6 +65,8 @@ class LocalSettings:
     """
 
     recalibration_images: int = 1024
+    refit_images: int = 1024
+    criterion: Criterion = Criterion.RECONSTRUCTION
     scoring_images: int = 100
     measure_seconds: float = 0.5
     measures_rss: bool = False
@@ -85,6 +93,7 @@ class LocalEnvironment:
         advance_settings: how a student is distilled between pruning steps; none for not at all.
         baseline: the teacher as it would ship, which students are measured beside.
         guide: the network that teaches: the best of the teacher and the students so far.
+        refitted: what fitting the layers did for the student that was prepared last; none where it was not done.
         teacher_accuracy: the teacher's accuracy on the validation split.
     """
 
@@ -110,11 +119,13 @@ class LocalEnvironment:
             settings: what an evaluation may cost.
             memory: what was measured and judged before, by digest; added to. None starts empty.
         """
-        self._channels, self._task = channels, task
+        limit_threads(usable_cores())
+        self._teacher, self._channels, self._task = teacher, channels, task
         self._students = Students(teacher, channels, offered)
         self._settings, self._compute = settings, training_compute()
         self._memory: Memory = {} if memory is None else memory
         self._timer = StageTimer()
+        self._closed_form = ClosedForm(task=task, compute=self._compute, timer=self._timer, seed=settings.seed)
         self._last: tuple[str, _Student | PlanError] | None = None
         self.baseline = shipped_form(teacher)
         self._meter = StudentMeter(
@@ -126,6 +137,7 @@ class LocalEnvironment:
             timer=self._timer,
         )
         self.advance_settings: DistilSettings | None = DistilSettings(seconds=DEFAULT_ADVANCE_S)
+        self.refitted: RefitReport | None = None
         self.guide = to_torch(teacher)
         self.teacher_accuracy = self.exact_accuracy(self.guide)
         self._guide_accuracy = self.teacher_accuracy
@@ -152,7 +164,7 @@ class LocalEnvironment:
         return self.seconds.get("measure", 0.0) / max(self.measurements, 1)
 
     def scores(self) -> Mapping[str, tuple[float, ...]]:
-        """Score the current student's channels (RL-Pruner, eq. 24); -inf for those already cut."""
+        """Score the current student's channels; -inf for those already cut."""
         return self._scores
 
     def plan(self, candidate: Candidate) -> Plan:
@@ -231,9 +243,32 @@ class LocalEnvironment:
         """Give the student of a plan with the weights it was last evaluated with; the teacher's, if it never was."""
         return self._students.slim(self._lineage.source(plan), plan)
 
-    def was_distilled(self, plan: Plan) -> bool:
-        """Say whether the student of a plan has been trained, so that its statistics are its own."""
-        return self._lineage.was_distilled(plan)
+    def prepared(self, plan: Plan) -> GraphModule:
+        """Make the student of a plan ready for training: its layers make up for what was cut, unless it was trained.
+
+        After an advance the current weights are no teacher whose layers could be matched, and statistics must do.
+        """
+        module = to_torch(self.student(plan))
+        if plan.is_empty or self._lineage.was_distilled(plan):
+            return module
+        if self._settings.refit_images and self._lineage.source(plan) is self._teacher:
+            pairs = layer_pairs(self._students, self._teacher, plan, module.source_graph)
+            images = self._settings.refit_images
+            self.refitted = self._closed_form.refit(module, to_torch(self._teacher), pairs, images=images)
+        else:
+            self.recalibrate(module)
+        return module
+
+    def taps(self, plan: Plan, module: GraphModule) -> tuple[FeatureTap, ...]:
+        """Find where a student shall compute what its teacher computes; nowhere, where another student teaches."""
+        if self.guide.source_graph is not self._teacher:
+            return ()
+        return choose_taps(layer_pairs(self._students, self._teacher, plan, module.source_graph), self._teacher)
+
+    def go_on_from(self, plan: Plan, module: GraphModule, accuracy: float, *, to: Plan) -> None:
+        """Let the student of another plan be cut from a trained one."""
+        self._lineage.adopt(plan, from_torch(module), accuracy)
+        self._lineage.judged(to)
 
     def checkpoint(self) -> bytes:
         """Write down the student that was advanced to last."""
@@ -260,16 +295,7 @@ class LocalEnvironment:
 
     def recalibrate(self, module: GraphModule) -> None:
         """Give a cut network's batch norms the statistics of what now flows through them."""
-        batches = calibration_batches(
-            self._task.training,
-            self._task.normalization,
-            generator=np.random.default_rng(self._settings.seed),
-            samples=self._settings.recalibration_images,
-            batch_size=256,
-            device=self._compute.device,
-        )
-        with self._timer.stage("recover"):
-            recalibrate(module.to(self._compute.device), batches, compute=self._compute)
+        self._closed_form.recalibrate(module, images=self._settings.recalibration_images)
 
     def _shipped_forms(self, candidates: Iterable[Candidate]) -> Iterator[Graph]:
         for candidate in candidates:
@@ -320,13 +346,16 @@ class LocalEnvironment:
     def _accuracy_of(self, module: GraphModule, compute: Compute) -> float:
         with self._timer.stage("accuracy"):
             placed = module.to(compute.device)
-            return accuracy(placed, self._task.validation, self._task.normalization, compute=compute)
+            task = self._task
+            return score_module(placed, task.validation, task.normalization, score=task.score, compute=compute)
 
     def _distil(self, module: GraphModule, settings: DistilSettings) -> float:
         """Train a student, let it teach if it is the best so far, and give its accuracy."""
         generator = make_generator(self._settings.seed + self._lineage.distilled)
         with self._timer.stage("distil"):
-            report = distil(module, self.guide, self._task, settings=settings, generator=generator)
+            # a student may teach here, whose features are not the teacher's
+            plain = replace(settings, features=0.0)
+            report = distil(module, self.guide, self._task, settings=plain, generator=generator)
         self._let_teach(module, report.accuracy)
         return report.accuracy
 
@@ -349,19 +378,8 @@ class LocalEnvironment:
         }
 
     def _score(self, module: GraphModule, channels: Channels, kept: Mask) -> NDArray[np.float64]:
-        """Score channels by number; minus infinity for those that are cut already."""
-        ties = [replace(tie, channels=tie.channels[kept[tie.channels]]) for tie in channels.ties]
-        batches = calibration_batches(
-            self._task.training,
-            self._task.normalization,
-            generator=np.random.default_rng(self._settings.seed + 1),
-            samples=self._settings.scoring_images,
-            device=self._compute.device,
-        )
-        with self._timer.stage("score"):
-            scores = taylor_scores(module.to(self._compute.device), ties, channels.count, batches)
-        scores[~kept] = -np.inf
-        return scores
+        how = self._settings
+        return self._closed_form.score(how.criterion, module, channels, kept, images=how.scoring_images)
 
 
 def _digest(graph: Graph) -> str:

@@ -10,15 +10,15 @@ import numpy as np
 from deploycompress.graph import Array
 
 
-def predict(model: bytes, batches: Iterable[Array]) -> Iterator[Array]:
-    """Give the first output for each batch.
+def predict(model: bytes, batches: Iterable[Array]) -> Iterator[tuple[Array, ...]]:
+    """Give the outputs for each batch.
 
     Args:
         model: serialised ONNX model with one input and a symbolic batch axis.
         batches: inputs, shape [B, ...] each.
 
     Yields:
-        First output of the model, shape [B, ...].
+        The outputs of the model in order, each of shape [B, ...].
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
@@ -28,4 +28,4 @@ def predict(model: bytes, batches: Iterable[Array]) -> Iterator[Array]:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     for batch in batches:
-        yield np.asarray(session.run(None, {name: batch})[0])
+        yield tuple(np.asarray(output) for output in session.run(None, {name: batch}))

@@ -88,9 +88,7 @@ class GraphModule(nn.Module):
         """
         return self.observe((), *inputs)[0]
 
-    def observe(
-        self, names: Collection[str], *inputs: Tensor
-    ) -> tuple[Tensor | tuple[Tensor, ...], dict[str, Tensor]]:
+    def observe(self, names: Collection[str], *inputs: Tensor) -> tuple[Tensor | tuple[Tensor, ...], dict[str, Tensor]]:
         """Run the graph and hand out values on the way, too.
 
         Args:

@@ -92,10 +92,12 @@ class SearchTask:
     Attributes:
         reward: formula and constraints.
         space: what there was to decide about, with the table of what each choice saves, as measured.
+        score: what counts as accuracy.
     """
 
     reward: RewardSettings
     space: Space
+    score: str = "accuracy"
 
 
 class Checkpoint:

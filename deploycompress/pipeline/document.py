@@ -11,12 +11,15 @@ from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.static import macs, params, weights_bytes
+from deploycompress.pipeline.data_free import SOURCE
 from deploycompress.pipeline.figures import describe_latency
+from deploycompress.pipeline.final import Final
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
 from deploycompress.train.distil_settings import DistilReport
+from deploycompress.train.score import ACCURACY
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -31,9 +34,8 @@ class Outcome:
         baseline: the teacher with batch norm folded, as it would ship.
         teacher_measurement: of the baseline's memory.
         measurement: of the shipped bytes beside the baseline, in one run.
-        accuracy: of `teacher` and `student`, in ONNX Runtime, on the split named.
-        split: `test` or `validation`.
-        validation_accuracy: the teacher's, on the split that rewards saw.
+        final: the score of teacher and student, in ONNX Runtime.
+        teacher_validated: the teacher's score on the split that rewards saw.
         rows: constraints as judged.
         parity: proofs of equality.
         found: what the search settled on.
@@ -46,9 +48,8 @@ class Outcome:
     baseline: Graph
     teacher_measurement: Measurement
     measurement: Measurement
-    accuracy: Mapping[str, float]
-    split: str
-    validation_accuracy: float
+    final: Final
+    teacher_validated: float
     rows: list[dict[str, object]]
     parity: Parity
     found: Found
@@ -58,14 +59,14 @@ class Outcome:
 
 def build_document(job: Job, outcome: Outcome) -> Document:
     """Lay a run out as result.json has it."""
-    paired = outcome.measurement
-    teacher = _network(outcome.baseline, outcome.teacher_measurement, outcome.accuracy["teacher"])
+    paired, accuracy = outcome.measurement, outcome.final.accuracy
+    teacher = _network(outcome.baseline, outcome.teacher_measurement, accuracy.teacher if accuracy else None)
     teacher["latency_ms"] = {
         "p50": paired.baseline_median_ms,
         "p90": paired.baseline_percentile_ms(90),
         "n": len(paired.baseline_samples_ns),
     }
-    student = _network(outcome.shipped, paired, outcome.accuracy["student"])
+    student = _network(outcome.shipped, paired, accuracy.student if accuracy else None)
     student["latency_ms"] = {**describe_latency(paired), "p90": paired.percentile_ms(90)}
     student["file_bytes"] = paired.file_bytes
     teacher["file_bytes"] = outcome.teacher_measurement.file_bytes
@@ -85,6 +86,7 @@ def build_document(job: Job, outcome: Outcome) -> Document:
             "params": student["params"] / teacher["params"],
             "macs": student["macs"] / teacher["macs"],
         },
+        "score": _score(job, outcome.final),
         "constraints": outcome.rows,
         "parity": {
             "oracle_max_abs_diff": outcome.parity.oracle.max_abs,
@@ -103,7 +105,7 @@ def build_document(job: Job, outcome: Outcome) -> Document:
     }
 
 
-def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Document:
+def _network(graph: Graph, measurement: Measurement, accuracy: float | None) -> Document:
     return {
         "accuracy": accuracy,
         "params": params(graph),
@@ -117,6 +119,19 @@ def _network(graph: Graph, measurement: Measurement, accuracy: float) -> Documen
             "activation_peak_bytes": str(measurement.activation_evidence),
             **dict.fromkeys(("params", "macs", "weights_bytes", "file_bytes"), str(Evidence.ANALYTIC)),
         },
+    }
+
+
+def _score(job: Job, final: Final) -> Document:
+    """Say how good the student is, and by which measure, on which images."""
+    return {
+        "name": job.task.score.name,
+        "teacher": final.score.teacher,
+        "student": final.score.student,
+        "split": final.split,
+        "validation": final.validated,
+        "relative_error": final.relative_error,
+        "evidence": str(Evidence.MEASURED),
     }
 
 
@@ -151,7 +166,7 @@ def _search(job: Job, outcome: Outcome) -> Document:
 def _training(job: Job, outcome: Outcome) -> Document:
     report = outcome.training
     return {
-        "validation_accuracy": report.accuracy,
+        "validation_accuracy": report.accuracy if job.task.score is ACCURACY else None,
         "steps": report.steps,
         "images_seen": report.images_seen,
         "seconds": report.seconds,
@@ -170,12 +185,15 @@ def _plain(settings: Any) -> Document:  # Any: a record of settings
 
 def _data(job: Job, outcome: Outcome) -> Document:
     return {
-        "accuracy_split": outcome.split,
-        "teacher_validation_accuracy": outcome.validation_accuracy,
+        "source": "given" if job.made_up is None else SOURCE,
+        "synthesis": None if job.made_up is None else job.made_up.describe(),
+        "accuracy_split": outcome.final.split if outcome.final.accuracy else None,
+        "teacher_validation_accuracy": outcome.teacher_validated if job.task.score is ACCURACY else None,
         "normalization": job.task.normalization.describe(),
         "training": job.task.training.source,
         "training_images": len(job.task.training),
         "validation_images": len(job.task.validation),
-        "test": None if job.test is None else job.test.source,
-        "test_images": None if job.test is None else len(job.test),
+        "test": None if job.held_out is None else job.held_out.data.source,
+        "test_images": None if job.held_out is None else len(job.held_out.data),
+        "test_normalization": None if job.held_out is None else job.held_out.normalization.describe(),
     }

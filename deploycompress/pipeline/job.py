@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from deploycompress.capturing.capture import Source, capture
@@ -14,10 +14,11 @@ from deploycompress.constraint import Constraint, parse_constraint
 from deploycompress.errors import MissingShapeError, UsageError
 from deploycompress.graph import Graph
 from deploycompress.pipeline.budget import DEFAULT_BUDGET_S, Stopwatch
+from deploycompress.pipeline.data_free import VALIDATION_SHARE, MadeUp, make_up_data
 from deploycompress.pipeline.policies import with_policy
 from deploycompress.pipeline.settings import Settings, read_settings
 from deploycompress.pipeline.space import build_space
-from deploycompress.pipeline.task import DataSpec, read_data
+from deploycompress.pipeline.task import DataSpec, HeldOut, make_task, read_data, read_held_out
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
 from deploycompress.report.progress import Progress, SilentProgress
@@ -26,6 +27,9 @@ from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.train.data import load_data
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.distil_settings import TaskData
+from deploycompress.train.losses import LossKind
+from deploycompress.train.normalize import make_normalization
+from deploycompress.train.score import ACCURACY, Score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +39,12 @@ class Request:
     Attributes:
         source: model file, ONNX model, or torch module.
         profile: name or path of a device profile, or the profile itself.
-        data: training data; a validation split is taken from it, and rewards see only that.
-        test_data: held-out data, used once, for the final accuracy.
+        data: training data, with or without labels; a validation split is taken from it, and rewards see only that.
+            None for images synthesised from the network's batch norm statistics.
+        test_data: held-out data, used once, for the final figures.
         normalize: how pixels become inputs; none for the default of the kind of data.
+        metric: `package.module:function` of outputs and labels that says how good a network is; none for accuracy, or
+            where labels are missing or outputs are no logits, for how well a student does what the teacher does.
         constraints: replace the profile's.
         search: name of the engine.
         policy: file with a policy to start from; none for an untrained one.
@@ -52,6 +59,7 @@ class Request:
         allow: further classes a pickled module may use.
         seed: of everything random.
         progress: who is told of the stages.
+        images: how many to synthesise where there are no data; none for as many as a share of the time allows.
     """
 
     source: Source
@@ -59,6 +67,7 @@ class Request:
     data: DataSpec | None
     test_data: DataSpec | None
     normalize: str | None
+    metric: str | None
     constraints: Sequence[str] | None
     search: str
     policy: str | os.PathLike[str] | None
@@ -73,6 +82,7 @@ class Request:
     allow: tuple[str, ...]
     seed: int
     progress: Progress | None
+    images: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +95,9 @@ class Job:
         offered: its blocks.
         space: what may go on the device, without the table of savings.
         engine: name of the search engine.
-        task: training and validation data with their normalisation.
-        test: held-out data, read by nobody before the student ships.
+        task: training and validation data with their normalisation, and the score.
+        made_up: images that stand in for training data; none where these were given.
+        held_out: data read by nobody before the student ships.
         profile: the device.
         targets: where to measure; none for this machine.
         constraints: what the student must meet.
@@ -104,7 +115,8 @@ class Job:
     space: Space
     engine: str
     task: TaskData
-    test: Dataset | None
+    made_up: MadeUp | None
+    held_out: HeldOut | None
     profile: Profile
     targets: tuple[str, ...]
     constraints: tuple[Constraint, ...]
@@ -141,10 +153,18 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         teacher, known = _capture(request, profile)
         channels = trace_channels(teacher)
         offered = blocks(teacher, channels=channels)
+    made_up = None
+    if request.data is None:
+        made_up = make_up_data(
+            teacher, count=request.images, settings=settings.synthesis, seed=request.seed, left_s=clock.left_s,
+            progress=progress,
+        )  # fmt: skip
     with progress.stage("read the data"):
-        task, test = read_data(
-            teacher, known or request.data, request.test_data, normalize=request.normalize, seed=request.seed
-        )
+        if made_up is None:
+            task, held_out = _read_given(request, teacher, known)
+        else:
+            task, held_out = _read_made_up(request, teacher, made_up)
+        _check_rows(rows, task.score)
     return Job(
         teacher=teacher,
         channels=channels,
@@ -152,16 +172,55 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         space=build_space(teacher, channels, offered, quanta=profile.channels, has_kernels=settings.space.kernels),
         engine=request.search,
         task=task,
-        test=test,
+        made_up=made_up,
+        held_out=held_out,
         profile=profile,
         targets=request.targets,
         constraints=rows,
-        settings=settings,
+        settings=settings if task.score.names_classes else _matching_outputs(settings),
         epochs=request.epochs,
         evaluations=request.evaluations,
         seed=request.seed,
         clock=clock,
         progress=progress,
+    )
+
+
+def _read_given(request: Request, teacher: Graph, known: Dataset | None) -> tuple[TaskData, HeldOut | None]:
+    task, test = read_data(
+        teacher, known or request.data or (), request.test_data, normalize=request.normalize, metric=request.metric,
+        seed=request.seed,
+    )  # fmt: skip
+    return task, None if test is None else HeldOut(data=test, normalization=task.normalization)
+
+
+def _read_made_up(request: Request, teacher: Graph, made_up: MadeUp) -> tuple[TaskData, HeldOut | None]:
+    """Real test images have a normalisation of their own; made-up ones are the network's input as they are."""
+    task = make_task(
+        teacher, made_up.data, normalize="none", metric=request.metric, seed=request.seed, share=VALIDATION_SHARE
+    )
+    if request.test_data is None:
+        return task, None
+    test = read_held_out(teacher, request.test_data, task)
+    return task, HeldOut(data=test, normalization=make_normalization(request.normalize, test))
+
+
+def _check_rows(rows: Sequence[Constraint], score: Score) -> None:
+    named = [row.expression for row in rows if "accuracy" in row.metrics]
+    if named and score is not ACCURACY:
+        raise UsageError(
+            f"The constraint {named[0]!r} reads the accuracy, which this run does not take: students are judged by "
+            f"{score.name}. Give data with labels for a classifier, or leave the constraint out."
+        )
+
+
+def _matching_outputs(settings: Settings) -> Settings:
+    """Train for what is judged: outputs that are no logits are matched as they are."""
+    training, course = settings.training, settings.course
+    return replace(
+        settings,
+        training=replace(training, loss=replace(training.loss, kind=LossKind.OUTPUTS)),
+        course=replace(course, loss=replace(course.loss, kind=LossKind.OUTPUTS)),
     )
 
 

@@ -20,4 +20,4 @@ def draw_search(folder: Path, out: Path) -> tuple[Path, ...]:
     """
     require_matplotlib()
     trace, task = read_task(folder)
-    return write_plots(out, trace, task.reward, space=task.space)
+    return write_plots(out, trace, task.reward, space=task.space, score=task.score)

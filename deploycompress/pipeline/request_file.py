@@ -11,7 +11,7 @@ from deploycompress.errors import UsageError
 from deploycompress.pipeline.checkpoint import read_run
 from deploycompress.pipeline.job import Request
 
-_PLAIN = ("normalize", "search", "budget", "evaluations", "epochs", "arch", "trust", "seed")
+_PLAIN = ("normalize", "metric", "search", "budget", "evaluations", "epochs", "arch", "trust", "seed", "images")
 _LISTS = ("constraints", "settings", "input_shape", "targets", "allow")
 
 
@@ -41,7 +41,7 @@ def read_request(folder: Path, *, trust: bool) -> Request:
         UsageError: the folder holds no unfinished run, it cannot be read, or it names code and that is not trusted.
     """
     run = read_run(folder)
-    named = [f"{name} {run[name]!r}" for name in ("arch", "trust", "allow") if run.get(name)]
+    named = [f"{name} {run[name]!r}" for name in ("arch", "metric", "trust", "allow") if run.get(name)]
     named += [f"target {target!r}" for target in run.get("targets") or () if _runs_code_here(str(target))]
     named += [f"{name} {run[name]!r}" for name in ("data", "test_data") if _names_code(run.get(name))]
     if named and not trust:

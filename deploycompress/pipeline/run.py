@@ -16,24 +16,25 @@ from deploycompress.measuring.devices import open_devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.pipeline.checkpoint import MEMORY_FILE, Checkpoint, Resumed, read_resumed
 from deploycompress.pipeline.document import Document, Outcome, build_document
+from deploycompress.pipeline.final import judge_finally
 from deploycompress.pipeline.gate import Row, judge, until_conclusive
 from deploycompress.pipeline.job import Job, Request, prepare
 from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
 from deploycompress.pipeline.ship import (
-    accuracy_in_runtime,
     finish,
     measure_shipped,
     measure_teacher,
     shipping_seconds,
     verify,
 )
-from deploycompress.pipeline.task import DataSpec
+from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.profile import Profile
 from deploycompress.report.progress import Progress
 from deploycompress.train.accuracy import chance_warning
+from deploycompress.train.score import ACCURACY, AGREEMENT, OUTPUT_MATCH
 
 
 def compress(
@@ -43,6 +44,7 @@ def compress(
     data: DataSpec | None = None,
     test_data: DataSpec | None = None,
     normalize: str | None = None,
+    metric: str | None = None,
     constraints: Sequence[str] | None = None,
     search: str = "joint",
     policy: str | os.PathLike[str] | None = None,
@@ -75,10 +77,10 @@ def compress(
     destination = None if out is None else Path(out)
     check_destination(destination, force=force)
     request = Request(
-        source=source, profile=profile, data=data, test_data=test_data, normalize=normalize, constraints=constraints,
-        search=search, policy=policy, settings=tuple(settings), budget=budget, evaluations=evaluations, epochs=epochs,
-        input_shape=input_shape, targets=tuple(targets), arch=arch, trust=trust, allow=tuple(allow), seed=seed,
-        progress=progress,
+        source=source, profile=profile, data=data, test_data=test_data, normalize=normalize, metric=metric,
+        constraints=constraints, search=search, policy=policy, settings=tuple(settings), budget=budget,
+        evaluations=evaluations, epochs=epochs, input_shape=input_shape, targets=tuple(targets), arch=arch,
+        trust=trust, allow=tuple(allow), seed=seed, progress=progress,
     )  # fmt: skip
     return carry_out(request, destination, Resumed(), force=force)
 
@@ -106,7 +108,8 @@ def resume(folder: str | os.PathLike[str], *, trust: bool = False, progress: Pro
 def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, force: bool) -> Result:
     """Run a request from its beginning, or from where its search stood."""
     job = prepare(request, spent_s=resumed.spent_s)
-    checkpoint = Checkpoint(destination, describe_request(request))
+    images = None if job.made_up is None else len(job.made_up.data)
+    checkpoint = Checkpoint(destination, describe_request(replace(request, images=images)))
     if destination is not None and resumed.progress is not None:
         checkpoint.memory.keep_in(destination / MEMORY_FILE)
     document, model, policy = _run(job, checkpoint, resumed)
@@ -122,7 +125,10 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
     with open_devices(job.profile, job.targets, job.progress.warning) as meter:
         with job.progress.stage("judge the teacher"):
             reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
-            settings = LocalSettings(seed=job.seed, measures_rss=reads_rss, course=job.settings.course)
+            settings = LocalSettings(
+                seed=job.seed, measures_rss=reads_rss, course=job.settings.course,
+                criterion=job.settings.importance.criterion, refit_images=job.settings.recovery.refit_images,
+            )  # fmt: skip
             environment = LocalEnvironment(
                 job.teacher, job.channels, job.offered, task=job.task, meter=meter, settings=settings,
                 memory=checkpoint.memory,
@@ -146,19 +152,19 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
                 return found, judge(job.constraints, counted(found), found)
 
             measurement, _ = until_conclusive(take)
-    with job.progress.stage("take the final accuracy"), timer.stage("final accuracy"):
-        validated = accuracy_in_runtime(model, job.task.validation, job.task.normalization)
-        accuracy = _final_accuracy(job, model, validated)
+    with job.progress.stage("take the final score"), timer.stage("final score"):
+        final = judge_finally(job.task, job.held_out, teacher=job.teacher.to_bytes(), student=model)
+    if final.accuracy and job.task.score is not ACCURACY:  # nobody has seen labels before
+        _warn_near_chance(job, final.accuracy.teacher)
     outcome = Outcome(
         shipped=shipped,
         model=model,
         baseline=baseline,
         teacher_measurement=teacher,
         measurement=measurement,
-        accuracy=accuracy,
-        split="validation" if job.test is None else "test",
-        validation_accuracy=environment.teacher_accuracy,
-        rows=judge(job.constraints, {**counted(measurement), "accuracy": validated}, measurement),
+        final=final,
+        teacher_validated=environment.teacher_accuracy,
+        rows=judge(job.constraints, {**counted(measurement), "accuracy": final.validated}, measurement),
         parity=parity,
         found=found,
         training=training,
@@ -167,34 +173,44 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
     return build_document(job, outcome), model, found.policy
 
 
-def _greet(job: Job, accuracy: float, measurement: Measurement) -> None:
+def _greet(job: Job, score: float, measurement: Measurement) -> None:
     """Show what the teacher can do before anything else, and be loud when it looks wrong."""
-    normalization = job.task.normalization
     if job.profile.needs_target and not job.targets:
         job.progress.warning(
             f"The device of profile {job.profile.name!r} is reached by {job.profile.measure.reach}, and no --target "
             "says where it is: this machine stands in for it, and what it measures is a proxy."
         )
     job.progress.message(
-        f"The teacher gets {accuracy:.2%} of {len(job.task.validation)} validation images right "
-        f"(normalisation {normalization.name}) and takes {measurement.median_ms:.3f} ms ({measurement.evidence})."
+        f"{_judged_by(job, score)} (normalisation {job.task.normalization.name}). "
+        f"The teacher takes {measurement.median_ms:.3f} ms ({measurement.evidence})."
     )
-    classes = job.teacher.shapes[job.teacher.outputs[0].name][1]
-    warning = chance_warning(accuracy, classes)
+    if job.task.score is ACCURACY:
+        _warn_near_chance(job, score)
+
+
+def _warn_near_chance(job: Job, accuracy: float) -> None:
+    classes = class_count(job.teacher, job.task.score)
+    warning = chance_warning(accuracy, classes) if classes else None
     if warning:
         job.progress.warning(warning)
 
 
+def _judged_by(job: Job, score: float) -> str:
+    """Say what students are judged by, and on which images."""
+    images = f"{len(job.task.validation)} validation images"
+    if job.task.score is ACCURACY:
+        return f"The teacher gets {score:.2%} of {images} right"
+    if job.task.score is AGREEMENT:
+        why = "" if job.made_up else f"{job.task.training.source} has no labels. "
+        return f"{why}Students are judged by how often they name the same class as the teacher, on {images}"
+    if job.task.score is OUTPUT_MATCH:
+        why = "The model's outputs are no logits [N, classes]. "
+        return f"{why}Students are judged by the relative error of their outputs to the teacher's, on {images}"
+    return f"Students are judged by {job.task.score.name} relative to the teacher's own value, on {images}"
+
+
 def _final_seconds(job: Job, teacher: Measurement) -> float:
     """Foresee what judging the shipped model takes: the teacher and a student that is no slower, on every image."""
-    images = 2 * len(job.test or ()) + (1 if job.test else 2) * len(job.task.validation)
+    held_out = len(job.held_out.data) if job.held_out else 0
+    images = 2 * held_out + (1 if held_out else 2) * len(job.task.validation)
     return images * teacher.median_ms / 1e3 + shipping_seconds(job.settings.ship, job.profile)
-
-
-def _final_accuracy(job: Job, model: bytes, validated: float) -> dict[str, float]:
-    judged = job.test or job.task.validation
-    normalization = job.task.normalization
-    return {
-        "teacher": accuracy_in_runtime(job.teacher.to_bytes(), judged, normalization),
-        "student": accuracy_in_runtime(model, judged, normalization) if job.test else validated,
-    }

@@ -175,7 +175,7 @@ def _run_engine(
         state = engine.init(
             space, settings, settings=job.settings.search, evaluations=budget.evaluations, seed=job.seed
         )
-    checkpoint.begin(SearchTask(reward=settings, space=space), resumed)
+    checkpoint.begin(SearchTask(reward=settings, space=space, score=job.task.score.name), resumed)
     watch = Stopwatch(budget.seconds)
     entries = list(resumed.trace)
     with job.progress.stage("search", total=budget.evaluations) as task:
@@ -192,7 +192,7 @@ def _run_engine(
             )
             text = after.to_json()
             checkpoint.keep(entry, text, spent_s=job.clock.elapsed_s, allowance=allowance, student=student)
-            _tell(task, entries, settings, budget.evaluations, after.entropy)
+            _tell(task, entries, settings, budget.evaluations, after.entropy, job.task.score.name)
 
         return run(
             engine,
@@ -230,12 +230,19 @@ def _has_advanced(entry: TraceEntry) -> bool:
 
 
 def _tell(
-    task: Task, entries: list[TraceEntry], settings: RewardSettings, evaluations: int, entropy: float | None
+    task: Task,
+    entries: list[TraceEntry],
+    settings: RewardSettings,
+    evaluations: int,
+    entropy: float | None,
+    score: str,
 ) -> None:
     best = best_of(entries, settings)
     shown = best if best is not None and is_feasible(best.evaluation, settings) else None
     task.advance()
-    task.row(row_of(entries[-1], settings, index=len(entries), of=evaluations, best=shown, entropy=entropy))
+    task.row(
+        row_of(entries[-1], settings, index=len(entries), of=evaluations, best=shown, entropy=entropy, score=score)
+    )
 
 
 def _with_margin(row: Constraint) -> Constraint:

@@ -14,9 +14,11 @@ from deploycompress.search import load_settings
 from deploycompress.search.fidelity import Ladder
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.schedules import Annealing
+from deploycompress.train.criteria.criterion import Criterion
 from deploycompress.train.distil_settings import DistilSettings
 from deploycompress.train.losses import LossSettings
 from deploycompress.train.short_course import CourseSettings
+from deploycompress.train.synthesis_settings import SynthesisSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,35 @@ class SpaceSettings:
     """
 
     kernels: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverySettings:
+    """How a student is led back to its teacher's accuracy.
+
+    Attributes:
+        refit_images: that the winner's layers are fitted on before it is trained; 0 for recalibration alone.
+        rounds: in which the winner's blocks go, each followed by training.
+    """
+
+    refit_images: int = 1024
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("refit_images", 0), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"Setting 'recovery.{name}' is {getattr(self, name)}; it must be at least {least}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportanceSettings:
+    """Which channels go first.
+
+    Attributes:
+        criterion: how the worth of a channel is judged.
+    """
+
+    criterion: Criterion = Criterion.RECONSTRUCTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +89,24 @@ class Settings:
         reward: formula and annealing; its constraints are the run's. Engines stay near the limits by the table of
             savings, so broken ones are not tolerated at all unless asked for.
         space: what is decided about.
+        importance: which channels go first.
         ladder: how dearly students are judged.
         course: how they are taught on the ladder.
+        recovery: how a student is led back to its teacher's accuracy.
         training: of every longer distillation; how long is the budget's business.
+        synthesis: how images are made where no data were given.
         ship: how thoroughly what ships is measured.
     """
 
     search: Any  # Any: each engine has its own record
     reward: RewardSettings = field(default_factory=lambda: RewardSettings(annealing=Annealing.HARD))
     space: SpaceSettings = field(default_factory=SpaceSettings)
+    importance: ImportanceSettings = field(default_factory=ImportanceSettings)
     ladder: Ladder = field(default_factory=Ladder)
     course: CourseSettings = field(default_factory=CourseSettings)
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
     training: DistilSettings = field(default_factory=DistilSettings)
+    synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
     ship: ShipSettings = field(default_factory=ShipSettings)
 
 
@@ -79,6 +116,7 @@ _DERIVED = frozenset(
         "search.policies",
         "reward.constraints",
         "course.loss",
+        "synthesis.compute",
         *(f"training.{name}" for name in ("loss", "compute", "steps", "epochs", "seconds")),
     }
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx
 
 from deploycompress.errors import VerificationError
@@ -23,6 +23,7 @@ from deploycompress.surgery.oracle import Difference, check_plan, compare_output
 from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.normalize import Normalization, normalize_numpy
+from deploycompress.train.score import ACCURACY, Answered
 
 ORACLE_TOLERANCE = 1e-4
 PARITY_TOLERANCE = 1e-3
@@ -117,13 +118,18 @@ def shipping_seconds(settings: ShipSettings, profile: Profile) -> float:
     return settings.seconds + START_S * (settings.starts or trusted_starts(profile))
 
 
+def answered_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> Iterator[Answered]:
+    """Ask ONNX Runtime about every image, in order, in batches of `BATCH`."""
+    parts = [slice(start, start + BATCH) for start in range(0, len(data), BATCH)]
+    inputs = (normalize_numpy(data.images[part], normalization) for part in parts)
+    for part, outputs in zip(parts, predict(model, inputs), strict=True):
+        yield Answered(
+            outputs=outputs,
+            labels=None if data.labels is None else data.labels[part],
+            answers=None if data.answers is None else tuple(answer[part] for answer in data.answers),
+        )
+
+
 def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> float:
     """Classify every image with ONNX Runtime; answers that are not finite count as wrong."""
-    batches = (
-        normalize_numpy(data.images[start : start + BATCH], normalization) for start in range(0, len(data), BATCH)
-    )
-    right = 0
-    for start, logits in zip(range(0, len(data), BATCH), predict(model, batches), strict=True):
-        is_sound = np.isfinite(logits).all(axis=1)
-        right += int(((logits.argmax(axis=1) == data.labels[start : start + BATCH]) & is_sound).sum())
-    return right / len(data)
+    return ACCURACY.take(answered_in_runtime(model, data, normalization))

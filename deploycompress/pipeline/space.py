@@ -17,10 +17,11 @@ from deploycompress.search.costs import FACTOR_BOUNDS, LEAST_SAVING, forecast
 from deploycompress.search.space import Candidate, Dimension, Kernel, Layer, Metrics, Removal, Space, allowed_widths
 from deploycompress.surgery.blocks import Block
 from deploycompress.surgery.kernels import kernel_choices
+from deploycompress.surgery.merges import layer_before
 from deploycompress.surgery.naming import layer_of, weights_read
 from deploycompress.surgery.wiring import Wiring, wire
 
-OFFERED = ("residual", "gate", "branch", "layer")
+OFFERED = ("residual", "gate", "branch", "layer", "merge")
 """Kinds of blocks that save time; a norm or an activation alone costs a device next to nothing."""
 
 MOST_WIDTHS = 8
@@ -43,8 +44,8 @@ def build_space(
     Args:
         graph: the teacher.
         channels: its channels.
-        offered: its blocks; of those inside a residual branch only gates are decided about, for the branch can go
-            as a whole.
+        offered: its blocks; of those inside a residual branch only gates and merges are decided about, for the
+            branch can go as a whole.
         quanta: channels the device computes at once, by kind of operator.
         has_kernels: whether the extents of kernels are decided about, too.
     """
@@ -57,7 +58,7 @@ def build_space(
     named = {layer.name: index for index, layer in enumerate(layers)}
     return Space(
         layers=layers,
-        removals=tuple(_removals(offered, number)),
+        removals=tuple(_removals(wiring, offered, number)),
         dimensions=tuple(_dimensions(channels, makers, group_quanta(wiring, channels, quanta))),
         kernels=tuple(
             Kernel(layer=choice.layer, index=named[choice.layer], sizes=(*reversed(choice.sizes), max(choice.kernel)))
@@ -150,13 +151,42 @@ def _innermost(skips: Sequence[Sequence[int]], layer: int) -> tuple[int, int]:
     return (around.index(layer) + 1, len(around) - around.index(layer)) if around else (0, 0)
 
 
-def _removals(offered: Sequence[Block], number: Mapping[str, int]) -> Iterator[Removal]:
+def _removals(wiring: Wiring, offered: Sequence[Block], number: Mapping[str, int]) -> Iterator[Removal]:
     whole = [frozenset(block.nodes) for block in offered if block.kind in ("residual", "branch")]
-    for block in offered:
-        layers = tuple(sorted(number[name] for name in block.nodes if name in number))
-        is_inside = block.kind == "layer" and any(set(block.nodes) < nodes for nodes in whole)
-        if block.kind in OFFERED and layers and not is_inside:
+    candidates = [
+        block
+        for block in offered
+        if block.kind in OFFERED and not (block.kind == "layer" and any(set(block.nodes) < nodes for nodes in whole))
+    ]
+    crossing = _crossing(candidates)
+    for block in candidates:
+        layers = _layers_of(wiring, block, number)
+        if layers and block.name not in crossing:
             yield Removal(block=block.name, layers=layers)
+
+
+def _layers_of(wiring: Wiring, block: Block, number: Mapping[str, int]) -> tuple[int, ...]:
+    """List the layers that go with a block: of a merge also the one before it, whose channels nobody sees any more."""
+    names = set(block.nodes)
+    before = layer_before(wiring, block.instead) if block.kind == "merge" else None
+    if before is not None:
+        names.add(wiring.graph.nodes[before].name)
+    return tuple(sorted(number[name] for name in names if name in number))
+
+
+def _crossing(candidates: Sequence[Block]) -> frozenset[str]:
+    """Name merges that share nodes with an earlier block without one lying in the other: the two could not both go."""
+    kept = [frozenset(block.nodes) for block in candidates if block.kind != "merge"]
+    found = set()
+    for block in candidates:
+        nodes = frozenset(block.nodes)
+        if block.kind != "merge":
+            continue
+        if any(nodes & other and not (nodes <= other or other <= nodes) for other in kept):
+            found.add(block.name)
+        else:
+            kept.append(nodes)
+    return frozenset(found)
 
 
 def _dimensions(channels: Channels, makers: Mapping[str, int], quanta: Sequence[int]) -> Iterator[Dimension]:

@@ -3,57 +3,196 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from deploycompress.errors import DataError, ModelError
-from deploycompress.graph import Graph
+from deploycompress.graph import UNKNOWN_SIZE, Graph
+from deploycompress.network.module import to_torch
+from deploycompress.train.accuracy import with_answers
+from deploycompress.train.compute import evaluation_compute, placed_on
 from deploycompress.train.data import check_fits, load_data
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.distil_settings import TaskData
-from deploycompress.train.normalize import make_normalization
+from deploycompress.train.normalize import Normalization, make_normalization
+from deploycompress.train.score import ACCURACY, AGREEMENT, OUTPUT_MATCH, Score
+from deploycompress.train.score_metric import load_metric
 from deploycompress.train.split import split_validation
 
 VALIDATION_IMAGES = 2500
+ANSWER_BYTES = 2**28
+"""Room for the teacher's answers to the validation images; where one answer is large, fewer images validate."""
 
 DataSpec = str | Sequence[str]
+ImageShape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Data that nobody reads before the student ships.
+
+    Attributes:
+        data: images, with labels where they are known.
+        normalization: how the network wants their pixels.
+    """
+
+    data: Dataset
+    normalization: Normalization
 
 
 def read_data(
     teacher: Graph,
-    data: DataSpec | Dataset | None,
+    data: DataSpec | Dataset,
     test_data: DataSpec | None,
     *,
     normalize: str | None,
+    metric: str | None = None,
     seed: int,
 ) -> tuple[TaskData, Dataset | None]:
-    """Read training and test data and take the validation split out of the training data.
+    """Read training and test data, which go through the same normalisation.
 
     Args:
         teacher: the network that shall read them.
         data: training data, or where they are.
         test_data: where the held-out data are.
         normalize: how pixels become inputs.
+        metric: `package.module:function`, a score of the user's own.
         seed: decides which images validate.
 
     Raises:
-        DataError: no data were named, or they do not fit the network.
-        ModelError: the network is no classifier of images.
+        DataError: the data cannot be read, or do not fit the network or each other.
+        ModelError: the network does not read one image, or its outputs are no numbers.
+        UsageError: the metric cannot be understood.
     """
-    shape, classes = _image_shape(teacher), _class_count(teacher)
-    if data is None:
-        raise DataError("No training data were given; name them with --data, such as --data ./train or 'train-*.npz'.")
-    whole = data if isinstance(data, Dataset) else load_data(data, input_shape=shape, num_classes=classes)
-    check_fits(whole, input_shape=shape, num_classes=classes)
-    test = None if test_data is None else _read_test(test_data, whole, shape, classes)
-    training, validation = split_validation(whole, generator=np.random.default_rng(seed), at_most=VALIDATION_IMAGES)
+    whole = data if isinstance(data, Dataset) else load_data(data, input_shape=image_shape(teacher))
+    task = make_task(teacher, whole, normalize=normalize, metric=metric, seed=seed)
+    if test_data is None:
+        return task, None
+    test = read_held_out(teacher, test_data, task)
+    _check_like(test, whole)
+    return task, test
+
+
+def make_task(
+    teacher: Graph, whole: Dataset, *, normalize: str | None, metric: str | None = None, seed: int, share: float = 0.1
+) -> TaskData:
+    """Take the validation split out of the training data, and decide what students are judged by.
+
+    Args:
+        teacher: the network that shall read them.
+        whole: training data.
+        normalize: how pixels become inputs.
+        metric: `package.module:function`, a score of the user's own.
+        seed: decides which images validate.
+        share: of the images that validate.
+
+    Raises:
+        DataError: the data do not fit the network, or its answers to them are no numbers.
+        ModelError: the network does not read one image, or its outputs are no numbers.
+        UsageError: the metric cannot be understood.
+    """
+    score = choose_score(teacher, is_labelled=whole.is_labelled, metric=metric)
+    check_fits(whole, input_shape=image_shape(teacher), num_classes=class_count(teacher, score))
     normalization = make_normalization(normalize, whole)
-    return TaskData(training=training, validation=validation, normalization=normalization), test
+    most = min(VALIDATION_IMAGES, max(1, ANSWER_BYTES // _answer_bytes(teacher)))
+    training, validation = split_validation(whole, generator=np.random.default_rng(seed), fraction=share, at_most=most)
+    if score.needs_answers:
+        training = replace(training, labels=None, class_names=())
+        validation = _answered(teacher, validation, normalization)
+    return TaskData(training=training, validation=validation, normalization=normalization, score=score)
 
 
-def _read_test(spec: DataSpec, training: Dataset, shape: tuple[int, int, int], classes: int) -> Dataset:
-    """Read held-out data and refuse what would make the final accuracy mean something else."""
-    test = load_data(spec, input_shape=shape, num_classes=classes, default_split="test")
+def read_held_out(teacher: Graph, spec: DataSpec, task: TaskData) -> Dataset:
+    """Read held-out data.
+
+    Args:
+        teacher: the network that shall read them.
+        spec: where they are.
+        task: what students are trained on.
+
+    Raises:
+        DataError: the data cannot be read, do not fit the network, or lack labels that the score needs.
+    """
+    classes = class_count(teacher, task.score)
+    test = load_data(spec, input_shape=image_shape(teacher), num_classes=classes, default_split="test")
+    if task.score is ACCURACY and not test.is_labelled:
+        raise DataError(f"{test.source} has no labels, the training data have; give test data with labels, or none.")
+    return test
+
+
+def choose_score(teacher: Graph, *, is_labelled: bool, metric: str | None) -> Score:
+    """Take the user's own score, else accuracy, else agreement; without logits [N, classes] only the outputs count."""
+    if metric is not None:
+        return load_metric(metric)
+    if not _gives_logits(teacher):
+        return OUTPUT_MATCH
+    return ACCURACY if is_labelled else AGREEMENT
+
+
+def image_shape(teacher: Graph) -> ImageShape:
+    """Give the size of the one image that a network reads, (C, H, W).
+
+    Raises:
+        ModelError: it reads something else.
+    """
+    shape = teacher.shapes[teacher.inputs[0].name]
+    if len(teacher.inputs) != 1 or len(shape) != 4:
+        raise ModelError(
+            f"The model reads {len(teacher.inputs)} input(s), the first of shape {list(shape)}; "
+            "this version compresses networks that read one image [N, C, H, W]."
+        )
+    return shape[1], shape[2], shape[3]
+
+
+def class_count(teacher: Graph, score: Score) -> int | None:
+    """Give the number of classes that a network tells apart; none where its outputs are not read as classes."""
+    return teacher.shapes[teacher.outputs[0].name][1] if score.names_classes else None
+
+
+def _gives_logits(teacher: Graph) -> bool:
+    shape = teacher.shapes.get(teacher.outputs[0].name, ())
+    return len(teacher.outputs) == 1 and len(shape) == 2 and shape[1] > 1
+
+
+def _answer_bytes(teacher: Graph) -> int:
+    """Count what the answers to one image take as float32.
+
+    Raises:
+        ModelError: the size of an output depends on the data, or there are none that could be compared.
+    """
+    shapes = [teacher.shapes.get(port.name, (UNKNOWN_SIZE,)) for port in teacher.outputs]
+    for port, shape in zip(teacher.outputs, shapes, strict=True):
+        if UNKNOWN_SIZE in shape or not shape:
+            raise ModelError(
+                f"The size of the output {port.name!r} depends on the data ({list(shape)}), so students cannot be held "
+                "against the teacher; cut the model before that, at outputs of one size for each image."
+            )
+    return sum(4 * int(np.prod(shape)) for shape in shapes)
+
+
+def _answered(teacher: Graph, data: Dataset, normalization: Normalization) -> Dataset:
+    compute = evaluation_compute()
+    module = to_torch(teacher)
+    with placed_on(compute.device, module):
+        answered = with_answers(data, module, normalization, compute=compute)
+    floats = [answer for answer in answered.answers or () if np.issubdtype(answer.dtype, np.floating)]
+    if not floats:
+        raise ModelError("The model gives no output of floating-point numbers, so nothing can be trained to match it.")
+    for port, answer in zip(teacher.outputs, answered.answers or (), strict=True):
+        if len(answer) != len(data):
+            raise ModelError(
+                f"The output {port.name!r} has {len(answer)} entries for {len(data)} images; expected one for each."
+            )
+    if not all(np.isfinite(answer).all() for answer in floats):
+        raise DataError(
+            f"The model's answers to the images of {data.source} are not all finite; check the normalisation "
+            "(--normalize) and the model."
+        )
+    return answered
+
+
+def _check_like(test: Dataset, training: Dataset) -> None:
     if test.images.dtype != training.images.dtype:
         raise DataError(
             f"The test images of {test.source} are {test.images.dtype}, the training images {training.images.dtype}; "
@@ -64,24 +203,3 @@ def _read_test(spec: DataSpec, training: Dataset, shape: tuple[int, int, int], c
     shared = sorted(set(test.source.split(", ")) & set(training.source.split(", ")))
     if shared:
         raise DataError(f"{shared[0]} is named as training and as test data; test data must be held out.")
-    return test
-
-
-def _image_shape(teacher: Graph) -> tuple[int, int, int]:
-    shape = teacher.shapes[teacher.inputs[0].name]
-    if len(teacher.inputs) != 1 or len(shape) != 4:
-        raise ModelError(
-            f"The model reads {len(teacher.inputs)} input(s), the first of shape {list(shape)}; "
-            "this version compresses classifiers of one image [N, C, H, W]."
-        )
-    return shape[1], shape[2], shape[3]
-
-
-def _class_count(teacher: Graph) -> int:
-    shape = teacher.shapes[teacher.outputs[0].name]
-    if len(teacher.outputs) != 1 or len(shape) != 2:
-        raise ModelError(
-            f"The model gives {len(teacher.outputs)} output(s), the first of shape {list(shape)}; "
-            "this version compresses classifiers with one output [N, classes]."
-        )
-    return shape[1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deploycompress.execute.local import LocalEnvironment
-from deploycompress.network.module import GraphModule, to_torch
+from deploycompress.network.module import GraphModule
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.rounds import Round, plan_rounds
 from deploycompress.plan import Plan
+from deploycompress.report.progress import Task
 from deploycompress.train.distil import distil
-from deploycompress.train.distil_settings import DistilProgress, DistilReport, StopReason
+from deploycompress.train.distil_settings import DistilProgress, DistilReport, DistilSettings, OnStep, StopReason
 from deploycompress.train.generator import make_generator
 
 LEAST_SECONDS = 1.0
@@ -20,36 +22,66 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
 
     Weights that come from the search compete with those of the training, and the teacher itself is left alone.
     """
-    module = to_torch(environment.student(plan))
-    if not plan.is_empty and not environment.was_distilled(plan):
-        environment.recalibrate(module)
-    before = environment.exact_accuracy(module)
     if plan.is_empty:
-        return module, _untrained(before)
-    settings = replace(job.settings.training, epochs=job.epochs, seconds=_seconds(job))
-    generator = make_generator(job.seed)
+        module = environment.prepared(plan)
+        return module, _untrained(environment.exact_accuracy(module))
+    reports: list[DistilReport] = []
+    rounds = plan_rounds(plan, job.settings.recovery.rounds)
     with job.progress.stage("distil the winner", total=1.0) as task:
-        shares = [0.0]
-
-        def show(progress: DistilProgress) -> None:
-            share = min(progress.step / max(progress.end_step, 1), 1.0)
-            task.advance(max(share - shares[-1], 0.0))
-            shares.append(max(share, shares.pop()))
-            best = "not taken yet" if progress.accuracy is None else f"{progress.accuracy:.1%}"
-            task.note(f"step {progress.step} of {progress.end_step}, best validation accuracy {best}")
-
-        report = distil(
-            module,
-            environment.guide,
-            job.task,
-            settings=settings,
-            generator=generator,
-            initial_accuracy=before,
-            on_step=show,
-        )
-    if report.stopped is StopReason.DIVERGED:
+        for number, part in enumerate(rounds):
+            module = environment.prepared(part.plan)
+            settings = _settings(job, part, share_left=sum(later.share for later in rounds[number:]))
+            taps = environment.taps(part.plan, module) if settings.features else ()
+            if settings.features and not taps:
+                job.progress.warning("Features are not matched: none of the student's are its teacher's.")
+            report = distil(
+                module,
+                environment.guide,
+                job.task,
+                settings=settings if taps else replace(settings, features=0.0),
+                generator=make_generator(job.seed + number),
+                initial_accuracy=environment.exact_accuracy(module),
+                on_step=_shower(task, part.share, job.task.score.name),
+                taps=taps,
+            )
+            reports.append(report)
+            if part.plan != plan:
+                environment.go_on_from(part.plan, module, report.accuracy, to=plan)
+    if any(report.stopped is StopReason.DIVERGED for report in reports):
         job.progress.warning("The winner's training diverged; the best weights before that ship.")
-    return module, report
+    return module, _summed(reports)
+
+
+def _settings(job: Job, part: Round, *, share_left: float) -> DistilSettings:
+    """Give a round its share of the epochs, and of the time that the rounds before it left."""
+    left_s = job.clock.left_s
+    seconds = None if left_s is None else max(left_s * part.share / share_left, LEAST_SECONDS)
+    epochs = None if job.epochs is None else job.epochs * part.share
+    return replace(job.settings.training, epochs=epochs, seconds=seconds)
+
+
+def _shower(task: Task, share: float, score: str) -> OnStep:
+    shown = [0.0]
+
+    def show(progress: DistilProgress) -> None:
+        done = share * min(progress.step / max(progress.end_step, 1), 1.0)
+        task.advance(max(done - shown[-1], 0.0))
+        shown.append(max(done, shown.pop()))
+        best = "not taken yet" if progress.accuracy is None else f"{progress.accuracy:.1%}"
+        task.note(f"step {progress.step} of {progress.end_step}, best validation {score} {best}")
+
+    return show
+
+
+def _summed(reports: list[DistilReport]) -> DistilReport:
+    """Count the work of all rounds; what was reached is the last one's."""
+    return replace(
+        reports[-1],
+        steps=sum(report.steps for report in reports),
+        images_seen=sum(report.images_seen for report in reports),
+        seconds=sum(report.seconds for report in reports),
+        corrections=sum(report.corrections for report in reports),
+    )
 
 
 def _untrained(accuracy: float) -> DistilReport:
@@ -63,8 +95,3 @@ def _untrained(accuracy: float) -> DistilReport:
         corrections=0,
         compute="none",
     )
-
-
-def _seconds(job: Job) -> float | None:
-    left = job.clock.left_s
-    return None if left is None else max(left, LEAST_SECONDS)

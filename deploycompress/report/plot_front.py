@@ -41,21 +41,24 @@ ADVANCED = (ORANGE, "D")
 HEIGHT_IN = 5.0
 
 
-def front_figure(trace: Sequence[TraceEntry], settings: RewardSettings, chosen: TraceEntry | None) -> Figure:
+def front_figure(
+    trace: Sequence[TraceEntry], settings: RewardSettings, chosen: TraceEntry | None, score: str = "accuracy"
+) -> Figure:
     """Draw every student whose accuracy was taken; hollow marks break a constraint.
 
     Args:
         trace: the evaluations in order, at least one.
         settings: hold the constraints.
         chosen: the student that is recommended, if any.
+        score: what counts as accuracy.
     """
     figure = new_figure(HEIGHT_IN)
     axes = figure.add_subplot()
     cost = next((name for name in COSTS if any(_is_known(entry, name) for entry in trace)), "latency_ratio")
     known = [entry for entry in trace if _is_known(entry, cost)]
-    tidy(axes, x=COSTS[cost], y="validation accuracy (%)")
+    tidy(axes, x=COSTS[cost], y=f"validation {score} (%)")
     if not known:
-        say_nothing_is_there(axes, "no student's accuracy and latency are both known")
+        say_nothing_is_there(axes, f"no student's {score} and latency are both known")
         return figure
     for training in sorted({_training(entry) for entry in known}):
         students = [entry for entry in known if _training(entry) == training]

@@ -43,12 +43,13 @@ LEAST_GAP = 0.2  # between the lowest reward and the others, in units of reward,
 HEIGHT_IN = 8.0
 
 
-def history_figure(trace: Sequence[TraceEntry], settings: RewardSettings) -> Figure:
+def history_figure(trace: Sequence[TraceEntry], settings: RewardSettings, score: str = "accuracy") -> Figure:
     """Draw what every evaluation brought.
 
     Args:
         trace: the evaluations in order, at least one.
         settings: hold the constraints, and say what is to be compressed.
+        score: what counts as accuracy.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -66,8 +67,8 @@ def history_figure(trace: Sequence[TraceEntry], settings: RewardSettings) -> Fig
     tidy(axes[0], y="reward")
     if is_broken:
         _break(axes[0], axes[1], usual)
-    _draw(axes[-2], trace, settings, _accuracy, missing="no accuracy was taken")
-    tidy(axes[-2], y="validation accuracy (%)")
+    _draw(axes[-2], trace, settings, _accuracy, missing=f"no {score} was taken")
+    tidy(axes[-2], y=f"validation {score} (%)")
     _level(axes[-2], 100 * trace[-1].evaluation.teacher_accuracy, TEACHER)
     _draw(axes[-1], trace, settings, lambda entry: _saved(entry, metric), missing=f"no {metric} was measured")
     tidy(axes[-1], x="evaluation", y=f"{RATIO_NAMES[metric]} saved (%)")

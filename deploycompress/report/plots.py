@@ -26,6 +26,7 @@ def write_plots(
     *,
     space: Space | None = None,
     chosen: TraceEntry | None = None,
+    score: str = "accuracy",
 ) -> tuple[Path, ...]:
     """Write `reward.png`, `front.png` and, where the space is known and offers a choice, `sparsity.png`.
 
@@ -35,6 +36,7 @@ def write_plots(
         reward_settings: hold the constraints.
         space: of the teacher.
         chosen: the student that is recommended; by default what the search itself recommends.
+        score: what counts as accuracy.
 
     Returns:
         The files, none for an empty trace.
@@ -48,9 +50,9 @@ def write_plots(
         return ()
     recommended = best_of(trace, reward_settings) if chosen is None else chosen
     figures = {
-        "reward.png": history_figure(trace, reward_settings),
+        "reward.png": history_figure(trace, reward_settings, score),
         "sparsity.png": None if space is None else sparsity_figure(trace, reward_settings, space),
-        "front.png": front_figure(trace, reward_settings, recommended),
+        "front.png": front_figure(trace, reward_settings, recommended, score),
     }
     return tuple(_saved(folder / name, figure) for name, figure in figures.items() if figure is not None)
 

@@ -31,12 +31,13 @@ class SearchRow:
         kind: what was asked for: `sample` or `advance`.
         reward: what the policy learnt from it.
         best_reward: of the best student so far, None before there is one.
-        accuracy: on the validation split, None when it was not taken.
+        accuracy: or what counts in its stead, on the validation split; None when it was not taken.
         latency_ratio: student's latency over the teacher's, None when it was not measured.
         latency_ms: milliseconds, None when it was not measured.
         entropy: mean entropy of the policy's decisions in nats, None without a policy.
         seconds: wall time it took.
         is_feasible: whether it works and meets every constraint.
+        score: what counts as accuracy.
     """
 
     index: int
@@ -51,6 +52,7 @@ class SearchRow:
     entropy: float | None
     seconds: float
     is_feasible: bool = True
+    score: str = "accuracy"
 
 
 def row_of(
@@ -61,6 +63,7 @@ def row_of(
     of: int | None,
     best: TraceEntry | None,
     entropy: float | None,
+    score: str = "accuracy",
 ) -> SearchRow:
     """Make the row of an evaluation.
 
@@ -71,6 +74,7 @@ def row_of(
         of: how many there will be at most, None when unknown.
         best: the best student so far, this one included.
         entropy: of the policy after it learnt from the evaluation.
+        score: what counts as accuracy.
     """
     metrics = entry.evaluation.metrics
     return SearchRow(
@@ -86,6 +90,7 @@ def row_of(
         entropy=entropy,
         seconds=sum(entry.evaluation.seconds.values()),
         is_feasible=is_feasible(entry.evaluation, settings),
+        score=score,
     )
 
 
@@ -114,10 +119,11 @@ def best_sentence(rows: ShownRows) -> str:
     if rows.best is None:
         best = rows.newest[-1].best_reward
         return "nothing meets the constraints yet" if best is None else f"best reward {best:.4f}"
+    name = rows.best.score
     known = [
         text
         for text in (
-            _some(rows.best.accuracy, lambda value: f"accuracy {_percent(value)}"),
+            _some(rows.best.accuracy, lambda value: f"{name} {_percent(value)}"),
             _some(rows.best.latency_ratio, lambda value: f"latency ratio {value:.3f}"),
             _some(rows.best.latency_ms, lambda value: f"{value:.4g} ms"),
         )
@@ -157,7 +163,11 @@ def draw(rows: ShownRows, width: int) -> Table:
     columns = _columns(listed, width)
     table = Table(box=None, padding=(0, GAP, 0, 0), header_style="dim", pad_edge=False)
     for column in columns:
-        table.add_column(column.head, justify="left" if column.is_text else "right", no_wrap=True)
+        table.add_column(
+            listed[0].score if column is SCORE else column.head,
+            justify="left" if column.is_text else "right",
+            no_wrap=True,
+        )
     for row in listed:
         is_best = row == rows.best
         style = "bold green" if is_best else ("" if row.is_feasible else "dim")
@@ -183,13 +193,14 @@ def _percent(value: float) -> str:
 
 
 MARK = _Column(head="    ", show=lambda _: "", rank=0, is_text=True)
+SCORE = _Column(head="accuracy", show=lambda row: _some(row.accuracy, _percent), rank=3)
 COLUMNS = (
     MARK,
     _Column(head="evaluation", show=lambda row: str(row.index), rank=1),
     _Column(head="step", show=lambda row: str(row.step), rank=8),
     _Column(head="kind", show=lambda row: row.kind, rank=9, is_text=True),
     _Column(head="reward", show=lambda row: f"{row.reward:.4f}", rank=2),
-    _Column(head="accuracy", show=lambda row: _some(row.accuracy, _percent), rank=3),
+    SCORE,
     _Column(head="latency ratio", show=lambda row: _some(row.latency_ratio, lambda value: f"{value:.3f}"), rank=4),
     _Column(head="ms", show=lambda row: _some(row.latency_ms, lambda value: f"{value:.4g}"), rank=6),
     _Column(head="entropy", show=lambda row: _some(row.entropy, lambda value: f"{value:.3f}"), rank=5),

@@ -25,7 +25,7 @@ def render_summary(document: Document, out: Path | None = None) -> str:
     Returns:
         Lines of plain text, without a newline at the end.
     """
-    parts = [_headline(document), _figures(document), _constraints(document), _footer(document, out)]
+    parts = [_headline(document), _origin(document), _figures(document), _constraints(document), _footer(document, out)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -43,11 +43,37 @@ def _headline(document: Document) -> str:
     return f"All constraints met{profile}."
 
 
+def _origin(document: Document) -> str:
+    """Say loudly when no real image was seen; nothing otherwise."""
+    source = _mapping(document, "data").get("source")
+    if not isinstance(source, str) or source == "given":
+        return ""
+    split = _mapping(document, "score").get("split")
+    images = "the real test images" if split == "test" else "more such images and is no accuracy"
+    return f"No data were given: images were {source}.\nThe student never saw a real one; its score is on {images}."
+
+
+def _score(document: Document) -> list[list[str]]:
+    """Lay out a score that is not the accuracy."""
+    score = _mapping(document, "score")
+    name, split = score.get("name", "accuracy"), score.get("split")
+    if name == "accuracy":
+        return []
+    teacher, student = _lookup(score, "teacher"), _lookup(score, "student")
+    if name == "agreement":
+        shown = [_show(_percent, teacher), _show(_percent, student), _points(teacher, student)]
+        return [[f"agreement with the teacher ({split})", *shown]]
+    if name == "output_match":
+        return [[f"relative error of outputs ({split})", MISSING, _show(_number, _lookup(score, "relative_error")), ""]]
+    compared = _show(_ratio, _quotient(teacher, student))
+    return [[f"{name} ({split})", _show(_number, teacher), _show(_number, student), compared]]
+
+
 def _figures(document: Document) -> str:
     split = _mapping(document, "data").get("accuracy_split")
     accuracy = f"accuracy ({split})" if split else "accuracy"
     ratios = _mapping(document, "ratio")
-    rows = [["", "teacher", "student", "ratio"]]
+    rows = [["", "teacher", "student", "ratio"], *_score(document)]
     for name, path, show, ratio in (
         (accuracy, ("accuracy",), _percent, None),
         ("latency p50", ("latency_ms", "p50"), _milliseconds, "latency"),

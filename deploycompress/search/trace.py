@@ -4,14 +4,16 @@ A line is an object with these keys:
     index: number of the evaluation, from 0.
     plan: what surgery did, with `schema`, `remove`, `keep` and `kernels`.
     reward: what the policy learnt from it.
-    accuracy: share of validation samples classified right, null when it was not taken.
+    accuracy: share of validation samples classified right, or what the run takes instead (`score.name` in result.json:
+        agreement with the teacher, how well outputs match, the user's own score relative to the teacher's); null when
+        it was not taken.
     measurement: the other metrics by name, see `constraint.METRICS`.
     seconds: `total`, and `by_stage`.
     key: names the student; the same key is the same graph.
     proposal: what was asked, with `candidate`, `kind`, `progress`, `step` and `needs_accuracy`.
     climb: accuracies after more and more training; empty where none was taken on the way.
     failure: why the student could not be evaluated; empty when it could.
-    teacher_accuracy: of the teacher, on the same validation split.
+    teacher_accuracy: of the teacher, on the same validation split; 1 where students are held against the teacher.
 A quantity that is not finite is written as the text `nan`, `inf` or `-inf`, which every reader of JSON can read.
 """
 

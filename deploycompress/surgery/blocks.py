@@ -14,6 +14,7 @@ from deploycompress.graph import Graph
 from deploycompress.surgery.branches import branch_inputs, channel_positions, dead_without, kept_without, own_inputs
 from deploycompress.surgery.elementary import ACTIVATIONS, Step, elementary_steps, layers
 from deploycompress.surgery.joins import Join, gates, nodes_through, residuals
+from deploycompress.surgery.merges import merges
 from deploycompress.surgery.naming import layer_of, layer_upstream
 from deploycompress.surgery.wiring import Wiring, has_subgraph, wire
 
@@ -24,8 +25,9 @@ class Block:
 
     Attributes:
         name: its first weight and its kind, such as `layer1.0.conv1/residual`; without weights, the nearest layer
-            before it and its operator, such as `layer1.0.bn1/Relu`.
-        kind: `residual`, `gate`, `layer`, `norm`, `activation`, `pool` or `branch`.
+            before it and its operator, such as `layer1.0.bn1/Relu`, or its kind where that is `merge`.
+        kind: `residual`, `gate`, `layer`, `norm`, `activation`, `pool`, `branch`, or `merge`: an activation, perhaps
+            with the layer after it, without which the layers around become one when the network ships.
         nodes: names of the nodes that go with it, in graph order.
         output: the tensor that goes.
         instead: the tensor that its readers read from then on; empty when the tensor leaves the concatenations or the
@@ -62,7 +64,7 @@ def blocks(graph: Graph, *, channels: Channels | None = None) -> tuple[Block, ..
         >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
         >>> graph = deploycompress.capture(network, input_shape=(1, 3, 8, 8))
         >>> [(block.name, block.kind) for block in deploycompress.blocks(graph)]
-        [('0/Relu', 'activation')]
+        [('0/Relu', 'activation'), ('0/merge', 'merge')]
     """
     wiring = wire(graph)
     weighted = frozenset(index for index in range(len(graph.nodes)) if wiring.is_weighted(index))
@@ -82,8 +84,9 @@ def _parts(wiring: Wiring, channels: Channels | None) -> Iterator[_Part]:
         if join.kind == "gate"
     }
     # A gate without its squashing function is no gate any more: it goes whole, or stays.
-    found += [step for step in steps.values() if not (step.kind == "activation" and step.nodes & gating)]
-    found += layers(wiring, steps)
+    alone = [step for step in steps.values() if not (step.kind == "activation" and step.nodes & gating)]
+    whole = list(layers(wiring, steps))
+    found += [*alone, *whole, *merges(wiring, [step for step in alone if step.kind == "activation"], whole)]
     for part in found:
         instead = part.entry if isinstance(part, Step) else part.instead
         nodes = nodes_through(wiring, part.output, instead) if instead else part.nodes
@@ -125,10 +128,8 @@ def _sum_stays_whole(wiring: Wiring, operand: str) -> bool:
 def _named(wiring: Wiring, part: _Part, taken: dict[str, int]) -> Block:
     nodes = sorted(part.nodes)
     layer = layer_of(wiring, nodes)
-    if layer:
-        name = f"{layer}/{part.kind}"
-    else:
-        name = f"{layer_upstream(wiring, part.instead or part.output)}/{_operator(wiring, nodes)}"
+    what = part.kind if layer or part.kind == "merge" else _operator(wiring, nodes)
+    name = f"{layer or layer_upstream(wiring, part.instead or part.output)}/{what}"
     taken[name] = taken.get(name, 0) + 1
     return Block(
         name=name if taken[name] == 1 else f"{name}#{taken[name]}",

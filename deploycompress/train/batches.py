@@ -1,4 +1,4 @@
-"""Batches of raw pixels in a seeded random order, shifted and mirrored; normalisation comes later, on the device."""
+"""Batches of raw pixels, and what may be done to them without changing the class; normalisation comes later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from deploycompress.train.dataset import Dataset
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor | None]
+"""Images, and their labels where these are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,37 +33,6 @@ def default_augmentation(data: Dataset) -> Augmentation:
     return Augmentation(shift=min(height, width) // 8, mirror=channels > 1)
 
 
-def training_batches(
-    data: Dataset,
-    *,
-    batch_size: int,
-    generator: torch.Generator,
-    augmentation: Augmentation | None,
-    device: torch.device | None = None,
-) -> Iterator[Batch]:
-    """Go through the data for ever, in a new order each time; every batch is full and may span two rounds.
-
-    Args:
-        data: what to draw from.
-        batch_size: images per batch.
-        generator: a CPU generator, so that every device sees the same batches.
-        augmentation: `None` leaves images as they are.
-        device: where the batches shall lie.
-
-    Yields:
-        Pixels [B, H, W, C] of the data's element type, and labels [B].
-    """
-    target = device or torch.device("cpu")
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    waiting = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(len(data), generator=generator)])
-        indices, waiting = waiting[:batch_size], waiting[batch_size:]
-        pixels = images[indices].to(target)
-        yield augment(pixels, augmentation, generator=generator), labels[indices].to(target)
-
-
 def evaluation_batches(data: Dataset, *, batch_size: int, device: torch.device | None = None) -> Iterator[Batch]:
     """Go through the data once, in order, unchanged; the last batch may be smaller.
 
@@ -72,40 +42,72 @@ def evaluation_batches(data: Dataset, *, batch_size: int, device: torch.device |
         device: where the batches shall lie.
 
     Yields:
-        Pixels [B, H, W, C] of the data's element type, and labels [B].
+        Pixels [B, H, W, C] of the data's element type, and labels [B], or none.
     """
     target = device or torch.device("cpu")
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
+    images, labels = torch.from_numpy(data.images), labels_of(data, device=target)
     for start in range(0, len(data), batch_size):
         chosen = slice(start, start + batch_size)
-        yield images[chosen].to(target), labels[chosen].to(target)
+        yield images[chosen].to(target), None if labels is None else labels[chosen]
 
 
-def augment(images: torch.Tensor, augmentation: Augmentation | None, *, generator: torch.Generator) -> torch.Tensor:
-    """Shift and mirror each image of a batch by its own draw, all in one gather.
+def labels_of(data: Dataset, *, device: torch.device | None = None) -> torch.Tensor | None:
+    """Give a dataset's labels [N] as a tensor, none where it has none."""
+    return None if data.labels is None else torch.from_numpy(data.labels).to(device or torch.device("cpu"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is done to each image of a batch, or of a whole dataset.
+
+    Attributes:
+        top: rows to shift up by, less the largest shift, shape [B].
+        left: columns to shift left by, less the largest shift, shape [B].
+        is_mirrored: shape [B].
+        shift: the largest shift.
+    """
+
+    top: torch.Tensor
+    left: torch.Tensor
+    is_mirrored: torch.Tensor
+    shift: int
+
+    def take(self, indices: torch.Tensor) -> Changes:
+        """Give those of some images."""
+        return Changes(
+            top=self.top[indices], left=self.left[indices], is_mirrored=self.is_mirrored[indices], shift=self.shift
+        )
+
+
+def draw_changes(count: int, augmentation: Augmentation, *, generator: torch.Generator) -> Changes:
+    """Draw a shift and whether to mirror for each of some images; drawn on the CPU, so alike for every device."""
+    shift = augmentation.shift
+    return Changes(
+        top=torch.randint(0, 2 * shift + 1, (count,), generator=generator, dtype=torch.int16),
+        left=torch.randint(0, 2 * shift + 1, (count,), generator=generator, dtype=torch.int16),
+        is_mirrored=(torch.rand(count, generator=generator) < 0.5) & augmentation.mirror,
+        shift=shift,
+    )
+
+
+def change(images: torch.Tensor, changes: Changes) -> torch.Tensor:
+    """Shift and mirror each image of a batch, all in one gather.
 
     Args:
         images: shape [B, H, W, C].
-        augmentation: `None` gives the images back.
-        generator: a CPU generator.
+        changes: one for each image.
 
     Returns:
         The same shape and element type.
     """
-    if augmentation is None:
-        return images
     batch, height, width, channels = images.shape
-    shift = augmentation.shift
-    top = torch.randint(0, 2 * shift + 1, (batch, 1), generator=generator)
-    left = torch.randint(0, 2 * shift + 1, (batch, 1), generator=generator)
+    shift = changes.shift
     columns = torch.arange(width).expand(batch, width)
-    if augmentation.mirror:
-        is_mirrored = torch.rand(batch, 1, generator=generator) < 0.5
-        columns = torch.where(is_mirrored, width - 1 - columns, columns)
-    rows = top + torch.arange(height)
+    columns = torch.where(changes.is_mirrored[:, None], width - 1 - columns, columns)
+    rows = changes.top[:, None] + torch.arange(height)
     padded = F.pad(images, (0, 0, shift, shift, shift, shift))
     # one index per pixel into the flattened batch: twice as fast as indexing three axes at once
     line = torch.arange(batch)[:, None] * padded.shape[1] + rows
-    pixel = line[:, :, None] * padded.shape[2] + (left + columns)[:, None, :]
+    pixel = line[:, :, None] * padded.shape[2] + (changes.left[:, None] + columns)[:, None, :]
     gathered = padded.view(-1, channels).index_select(0, pixel.view(-1).to(images.device))
     return gathered.view(batch, height, width, channels)

@@ -54,6 +54,12 @@ def evaluation_compute(device: torch.device | None = None) -> Compute:
     return Compute(device=training_compute(device).device)
 
 
+def limit_threads(cores: int) -> None:
+    """Let torch compute with no more threads than there are cores for; more of them wait for each other."""
+    if torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
+
+
 def device_of(module: nn.Module) -> torch.device:
     """Find where a network's parameters lie."""
     parameter = next(module.parameters(), None)

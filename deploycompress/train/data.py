@@ -21,8 +21,8 @@ ImageShape = tuple[int, int, int]
 
 SPLITS = ("train", "test")
 FORMS = (
-    "a folder of class folders, .npz files, 'torchvision:NAME:ROOT', 'digits', or 'package.module:factory', "
-    "where the source has them with '#train' or '#test'"
+    "a folder of class folders or of pictures, .npz files, 'torchvision:NAME:ROOT', 'digits', or "
+    "'package.module:factory', where the source has them with '#train' or '#test'"
 )
 
 
@@ -50,7 +50,7 @@ def load_data(
     num_classes: int | None = None,
     default_split: str = "",
 ) -> Dataset:
-    """Read labelled images and check that they fit the network.
+    """Read images, with labels where the source has them, and check that they fit the network.
 
     Arrays (`.npz`, `digits`, factories) must have the network's size; pictures (folders, torchvision) are
     cropped at the centre to its aspect ratio and resized. A source that has splits gives its training
@@ -85,7 +85,7 @@ def check_fits(data: Dataset, *, input_shape: ImageShape | None, num_classes: in
             f"The images of {data.source} are {_size(data.image_shape)}, the network reads {_size(input_shape)}"
             f"{_layout_hint(data.image_shape, input_shape)}; give images of that size."
         )
-    if num_classes is None:
+    if num_classes is None or data.labels is None:
         return
     highest = int(data.labels.max())
     if highest >= num_classes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from deploycompress.errors import UsageError
-from deploycompress.train.accuracy import accuracy, evaluation_mode
+from deploycompress.train.accuracy import evaluation_mode, score_module
 from deploycompress.train.compute import Compute, placed_on, training_compute
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.distil_settings import (
@@ -25,6 +25,7 @@ from deploycompress.train.distil_settings import (
     StopReason,
     TaskData,
 )
+from deploycompress.train.features import FeatureTap
 from deploycompress.train.lesson import Lesson
 from deploycompress.train.pace import Costs, TimeLimit, corrected_end, make_time_limit, plan_pace
 from deploycompress.train.schedule import OneCycle
@@ -48,6 +49,7 @@ def distil(
     deadline: Deadline | None = None,
     initial_accuracy: float | None = None,
     on_step: OnStep | None = None,
+    taps: Sequence[FeatureTap] = (),
 ) -> DistilReport:
     """Train the student in place and keep the weights with the best validation accuracy.
 
@@ -65,6 +67,7 @@ def distil(
         initial_accuracy: the student's validation accuracy before, when known: its weights then compete too, so
             that a run too short to help does no harm.
         on_step: told after each step.
+        taps: where both networks shall compute the same, for `settings.features`.
 
     Returns:
         What was reached, in how many steps, and why it ended.
@@ -84,7 +87,7 @@ def distil(
         evaluation_mode(teacher),
         _scoped_randomness(generator),
     ):
-        pair = _Pair(student=student, teacher=teacher, task=task, settings=settings, compute=compute)
+        pair = _Pair(student=student, teacher=teacher, task=task, settings=settings, compute=compute, taps=taps)
         left_s = limit.left()
         is_timed = math.isfinite(left_s)
         costs = _measure_costs(pair, generator, left_s=left_s) if is_timed else Costs(step_s=0.0, check_s=0.0)
@@ -105,6 +108,7 @@ class _Pair:
     task: TaskData
     settings: DistilSettings
     compute: Compute
+    taps: Sequence[FeatureTap]
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         return Lesson(
@@ -114,11 +118,12 @@ class _Pair:
             settings=self.settings,
             compute=self.compute,
             generator=generator,
+            taps=self.taps,
         )
 
     def accuracy(self, data: Dataset) -> float:
         how = Compute(device=self.compute.device, channels_last=self.compute.channels_last)
-        return accuracy(self.student, data, self.task.normalization, compute=how)
+        return score_module(self.student, data, self.task.normalization, score=self.task.score, compute=how)
 
 
 @dataclass(slots=True)
@@ -145,7 +150,7 @@ class _Run:
         self._pace = plan_pace(costs, left_s=limit.left(), most_steps=most_steps, checks=settings.checks)
         self._cycle = OneCycle(peak=settings.peak_rate, warm_up=settings.warm_up, end_step=self._pace.end_step)
         self._lesson = pair.lesson(generator)
-        self._step, self._corrections = 0, 0
+        self._step, self._corrections, self._checks_since_best = 0, 0, 0
         self._timed_step, self._timed_at = 0, time.monotonic()
 
     def advance(self) -> StopReason | None:
@@ -164,6 +169,8 @@ class _Run:
             self._check()
         if is_late:
             return StopReason.DEADLINE
+        if 0 < self._pair.settings.patience <= self._checks_since_best:
+            return StopReason.PLATEAU
         return StopReason.FINISHED if self._step >= self._pace.end_step else None
 
     def progress(self) -> DistilProgress:
@@ -189,7 +196,10 @@ class _Run:
 
     def _check(self) -> None:
         started = time.monotonic()
-        self.best.offer(self._pair.student, self._pair.accuracy(self._pair.task.validation), self._step)
+        average = self._lesson.average
+        with average.applied() if average else nullcontext():
+            self.best.offer(self._pair.student, self._pair.accuracy(self._pair.task.validation), self._step)
+        self._checks_since_best = 0 if self.best.step == self._step else self._checks_since_best + 1
         self._timed_step, self._timed_at = self._step, time.monotonic()  # the check is no part of a step's time
         self._costs = replace(self._costs, check_s=self._timed_at - started)
         if math.isfinite(self._limit.left()):

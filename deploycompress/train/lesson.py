@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from deploycompress.train.batches import default_augmentation, training_batches
+from deploycompress.errors import UsageError
+from deploycompress.network.module import GraphModule
+from deploycompress.train.answers import Answers
+from deploycompress.train.average import WeightAverage
+from deploycompress.train.batches import default_augmentation
 from deploycompress.train.compute import Compute
 from deploycompress.train.distil_settings import DistilSettings, TaskData
+from deploycompress.train.features import FeatureTap, features_loss
 from deploycompress.train.losses import combined_loss
 from deploycompress.train.normalize import normalize
+from deploycompress.train.views import ViewBatch, view_batches
 
 
 class Lesson:
     """The state of a student in training: optimiser, stream of batches, loss since last asked.
+
+    Attributes:
+        average: of the student's weights; none when they are not averaged.
 
     Args:
         student: is trained; must be in training mode when `step` is called.
@@ -24,6 +34,10 @@ class Lesson:
         settings: how.
         compute: where and in which arithmetic; both networks lie there.
         generator: decides the batches.
+        taps: where both networks shall compute the same, if `settings.features` says so.
+
+    Raises:
+        UsageError: features shall be matched and there are none, or the student is compiled.
     """
 
     def __init__(
@@ -35,37 +49,55 @@ class Lesson:
         settings: DistilSettings,
         compute: Compute,
         generator: torch.Generator,
+        taps: Sequence[FeatureTap] = (),
     ) -> None:
+        self._taps = _usable_taps(taps, student, teacher, settings)
+        self._student: Any = student  # Any: with taps, a network that can be observed
+        self._teacher: Any = teacher  # Any: likewise
         self._forward: Any = torch.compile(student) if settings.compiles else student  # Any: either is callable
-        self._teacher = teacher
+        self._answers = Answers(teacher, count=len(task.training) * settings.views)
         self._normalization = task.normalization
         self._settings = settings
         self._compute = compute
         self._optimizer = make_optimizer(student, settings)
-        self._batches = training_batches(
+        self._batches = view_batches(
             task.training,
             batch_size=settings.batch_size,
             generator=generator,
             augmentation=default_augmentation(task.training) if settings.augments else None,
+            views=settings.views,
             device=compute.device,
         )
+        self.average = WeightAverage(student, decay=settings.averaging) if settings.averaging else None
         self._loss_sum = torch.zeros((), device=compute.device)
 
     def step(self, rate: float) -> None:
         """Update the student once with a learning rate."""
-        pixels, labels = next(self._batches)
-        images = normalize(pixels, self._normalization, memory_format=self._compute.memory_format)
-        with self._compute.autocast():
-            with torch.no_grad():
-                lesson = self._teacher(images)
-            answer = self._forward(images)
-        loss = combined_loss(answer, lesson, labels, self._settings.loss)
+        batch = next(self._batches)
+        images = normalize(batch.pixels, self._normalization, memory_format=self._compute.memory_format)
+        loss = self._loss_with_features(batch, images) if self._taps else self._loss(batch, images)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        if self.average:
+            self.average.update()
         self._loss_sum += loss.detach()
+
+    def _loss(self, batch: ViewBatch, images: torch.Tensor) -> torch.Tensor:
+        with self._compute.autocast():
+            lesson = self._answers.to(images, batch.numbers)
+            answer = self._forward(images)
+        return combined_loss(answer, lesson, batch.labels, self._settings.loss)
+
+    def _loss_with_features(self, batch: ViewBatch, images: torch.Tensor) -> torch.Tensor:
+        with self._compute.autocast():
+            with torch.no_grad():
+                lesson, shown = self._teacher.observe([tap.teacher for tap in self._taps], images)
+            answer, seen = self._student.observe([tap.student for tap in self._taps], images)
+        loss = combined_loss(answer, lesson, batch.labels, self._settings.loss)
+        return loss + self._settings.features * features_loss(self._taps, seen, shown)
 
     def is_sound(self) -> bool:
         """Whether every loss so far was a number; waits for the device."""
@@ -74,6 +106,20 @@ class Lesson:
     def close(self) -> None:
         """Drop the gradients."""
         self._optimizer.zero_grad(set_to_none=True)
+
+
+def _usable_taps(
+    taps: Sequence[FeatureTap], student: nn.Module, teacher: nn.Module, settings: DistilSettings
+) -> Sequence[FeatureTap]:
+    if not settings.features:
+        return ()
+    if settings.compiles:
+        raise UsageError("training.features and training.compiles exclude each other; leave one of them out.")
+    if not taps or not isinstance(student, GraphModule) or not isinstance(teacher, GraphModule):
+        raise UsageError(
+            f"training.features is {settings.features:g}, but no features of student and teacher match; use 0."
+        )
+    return taps
 
 
 def make_optimizer(student: nn.Module, settings: DistilSettings) -> torch.optim.SGD:

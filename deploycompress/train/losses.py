@@ -1,4 +1,4 @@
-"""What a student is trained to make small: distance to the teacher's logits, and to the true labels."""
+"""What a student is trained to make small: distance to the teacher's outputs, and to the true labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ import torch.nn.functional as F
 
 from deploycompress.errors import UsageError
 
+Outputs = torch.Tensor | tuple[torch.Tensor, ...]
+
+_LEAST_SQUARE = 1e-12  # of an output that the teacher leaves at zero
+
 
 class LossKind(StrEnum):
     """How teacher and labels are weighed."""
 
     KL = "kl"  # RL-Pruner, eq. 25-26
     L2 = "l2"  # N2N, section 3.5
+    OUTPUTS = "outputs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +29,9 @@ class LossSettings:
 
     Attributes:
         kind: `kl`: tau * T^2 KL(teacher, student) + (1 - tau) * cross-entropy;
-            `l2`: cross-entropy + l2_weight * mean squared L2 distance of the logits.
+            `l2`: cross-entropy + l2_weight * mean squared L2 distance of the logits;
+            `outputs`: mean squared error relative to the teacher's mean square, for outputs of any number and shape.
+            Without labels the cross-entropy is left out.
         tau: weight of the teacher under `kl`, in [0, 1].
         temperature: T, positive.
         l2_weight: N2N's lambda, which the paper leaves open.
@@ -45,25 +52,60 @@ class LossSettings:
 
 
 def combined_loss(
-    student: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, settings: LossSettings
+    student: Outputs, teacher: Outputs, labels: torch.Tensor | None, settings: LossSettings
 ) -> torch.Tensor:
     """Compute the loss of a batch in float32.
 
     Args:
-        student: logits [B, K].
-        teacher: logits [B, K].
-        labels: class numbers [B].
+        student: logits [B, K]; under `outputs` one tensor or several of any shape.
+        teacher: the same.
+        labels: class numbers [B]; none where nobody knows them.
         settings: which loss.
 
     Returns:
         A scalar.
     """
+    if settings.kind is LossKind.OUTPUTS or isinstance(student, tuple) or isinstance(teacher, tuple):
+        return outputs_loss(student, teacher)
     student, teacher = student.float(), teacher.float()
-    hard = F.cross_entropy(student, labels)
     if settings.kind is LossKind.L2:
-        return hard + settings.l2_weight * logits_l2(student, teacher)  # N2N, section 3.5
-    soft = soft_kl(student, teacher, settings.temperature)
-    return settings.tau * soft + (1 - settings.tau) * hard  # RL-Pruner, eq. 25-26
+        soft, weight, hard_weight = logits_l2(student, teacher), settings.l2_weight, 1.0  # N2N, section 3.5
+    else:
+        soft, weight = soft_kl(student, teacher, settings.temperature), settings.tau
+        hard_weight = 1 - settings.tau  # RL-Pruner, eq. 25-26
+    return soft if labels is None else weight * soft + hard_weight * F.cross_entropy(student, labels)
+
+
+def outputs_loss(student: Outputs, teacher: Outputs) -> torch.Tensor:
+    """Compute the squared error relative to the teacher's mean square, averaged over the outputs of float type."""
+    pairs = zip(_several(student), _several(teacher), strict=True)
+    losses = [_relative(found, wanted, wanted) for found, wanted in pairs if wanted.is_floating_point()]
+    return torch.stack(losses).mean()
+
+
+def own_loss(outputs: Outputs, labels: torch.Tensor | None) -> torch.Tensor:
+    """Compute a loss that changes when what a network says changes, for the importance of its channels.
+
+    Args:
+        outputs: logits [B, K] where there are labels; without them, one tensor or several of any shape.
+        labels: class numbers [B], or none.
+
+    Returns:
+        Cross-entropy with the labels; without them, that with the classes the network itself names; for what are no
+        logits, half the outputs' relative squares, whose gradient is the outputs themselves.
+    """
+    if isinstance(outputs, torch.Tensor) and outputs.ndim == 2 and outputs.shape[1] > 1:
+        return F.cross_entropy(outputs, outputs.argmax(dim=1) if labels is None else labels)
+    floats = [one for one in _several(outputs) if one.is_floating_point()]
+    return torch.stack([_relative(one, torch.zeros_like(one), one.detach()) for one in floats]).mean() / 2
+
+
+def _relative(found: torch.Tensor, wanted: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    return F.mse_loss(found.float(), wanted.float()) / scale.float().square().mean().clamp_min(_LEAST_SQUARE)
+
+
+def _several(outputs: Outputs) -> tuple[torch.Tensor, ...]:
+    return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
 def logits_l2(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

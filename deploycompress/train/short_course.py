@@ -16,10 +16,11 @@ from torch import nn
 
 from deploycompress.errors import UsageError
 from deploycompress.train.accuracy import evaluation_mode
+from deploycompress.train.batches import Batch, labels_of
 from deploycompress.train.compute import Compute, placed_on
 from deploycompress.train.distil_settings import DistilSettings, TaskData
 from deploycompress.train.lesson import make_optimizer
-from deploycompress.train.losses import LossSettings, combined_loss
+from deploycompress.train.losses import LossSettings, Outputs, combined_loss
 from deploycompress.train.normalize import normalize
 from deploycompress.train.schedule import OneCycle
 
@@ -59,10 +60,10 @@ class ShortCourse:
         self, teacher: nn.Module, task: TaskData, *, settings: CourseSettings, compute: Compute, seed: int
     ) -> None:
         self._teacher, self._task, self._settings, self._compute = teacher, task, settings, compute
-        self._images, self._labels = torch.from_numpy(task.training.images), torch.from_numpy(task.training.labels)
+        self._images, self._labels = torch.from_numpy(task.training.images), labels_of(task.training)
         generator = torch.Generator().manual_seed(seed)
         self._order = torch.randperm(len(task.training), generator=generator)
-        self._answers: list[torch.Tensor] = []
+        self._answers: list[Outputs] = []
 
     def teach(self, student: nn.Module, *, start: int, stop: int) -> bool:
         """Train a student on the batches of some steps, with a learning rate cycle over them.
@@ -98,12 +99,12 @@ class ShortCourse:
         optimizer.step()
         return loss.detach()
 
-    def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _batch(self, step: int) -> Batch:
         first = step * self._settings.batch_size
         chosen = self._order[torch.arange(first, first + self._settings.batch_size) % len(self._order)]
         pixels = self._images[chosen].to(self._compute.device)
         images = normalize(pixels, self._task.normalization, memory_format=self._compute.memory_format)
-        return images, self._labels[chosen].to(self._compute.device)
+        return images, None if self._labels is None else self._labels[chosen].to(self._compute.device)
 
     def _compute_answers(self, steps: int) -> None:
         missing: Sequence[int] = range(len(self._answers), steps)
@@ -112,4 +113,4 @@ class ShortCourse:
         with placed_on(self._compute.device, self._teacher), evaluation_mode(self._teacher), torch.no_grad():
             for step in missing:
                 with self._compute.autocast():
-                    self._answers.append(self._teacher(self._batch(step)[0]).float())
+                    self._answers.append(self._teacher(self._batch(step)[0]))

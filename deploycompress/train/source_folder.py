@@ -1,4 +1,4 @@
-"""Reads a folder of class folders with one picture per file."""
+"""Reads a folder with one picture per file, in class folders where the classes are known."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ _SPLIT_NAMES = frozenset({"train", "test", "val", "valid", "validation"})
 def read_folder(place: str, *, split: str = "", shape: tuple[int, int, int] | None = None) -> Dataset:
     """Read pictures whose class is the name of their folder; classes are numbered in the order of the names.
 
+    Pictures that lie in no class folders have no class.
+
     Args:
         place: the folder.
-        split: name of a subfolder that holds the class folders, or empty.
+        split: name of a subfolder that holds the class folders or pictures, or empty.
         shape: (C, H, W) to bring every picture to; without it all must be of one size, and are read as colour.
 
     Raises:
@@ -29,18 +31,19 @@ def read_folder(place: str, *, split: str = "", shape: tuple[int, int, int] | No
     """
     folder = Path(place, split)
     classes = _class_folders(folder)
-    files = [(file, label) for label, name in enumerate(classes) for file in _pictures(folder / name)]
-    first = _read_picture(files[0][0], shape)
+    found = [_pictures(folder / name) for name in classes] or [_pictures(folder)]
+    files = [file for pictures in found for file in pictures]
+    first = _read_picture(files[0], shape)
     images = np.empty((len(files), *first.shape), dtype=np.uint8)
-    for index, (file, _) in enumerate(files):
+    for index, file in enumerate(files):
         image = _read_picture(file, shape)
         if image.shape != first.shape:
             raise DataError(
-                f"{file} is {image.shape[0]}x{image.shape[1]}, but {files[0][0]} is {first.shape[0]}x{first.shape[1]}; "
+                f"{file} is {image.shape[0]}x{image.shape[1]}, but {files[0]} is {first.shape[0]}x{first.shape[1]}; "
                 "give the network's input shape, or pictures of one size."
             )
         images[index] = image
-    labels = np.array([label for _, label in files], dtype=np.int64)
+    labels = np.repeat(np.arange(len(found)), [len(pictures) for pictures in found]) if classes else None
     return make_dataset(images, labels, source=str(folder), class_names=classes)
 
 
@@ -48,11 +51,7 @@ def _class_folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise DataError(f"The data folder '{folder}' does not exist; check the path.")
     names = sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    if not names:
-        raise DataError(
-            f"The data folder '{folder}' has no class folders; put the pictures of each class into its own."
-        )
-    if _SPLIT_NAMES.issuperset(names):
+    if names and _SPLIT_NAMES.issuperset(names):
         raise DataError(f"'{folder}' holds splits ({', '.join(names)}), not classes; write '{folder}#train'.")
     return names
 
@@ -61,7 +60,7 @@ def _pictures(folder: Path) -> list[Path]:
     found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS)
     if not found:
         raise DataError(
-            f"The class folder '{folder}' holds no pictures ({', '.join(sorted(EXTENSIONS))}); add some or remove it."
+            f"The folder '{folder}' holds no pictures ({', '.join(sorted(EXTENSIONS))}); add some or remove it."
         )
     return found
 

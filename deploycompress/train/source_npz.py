@@ -1,4 +1,4 @@
-"""Reads NumPy archives with `images` and `labels`; never unpickles."""
+"""Reads NumPy archives with `images`, and `labels` where they are known; never unpickles."""
 
 from __future__ import annotations
 
@@ -37,27 +37,43 @@ def expand_npz(pattern: str) -> list[Path]:
 
 
 def read_npz(path: Path) -> Dataset:
-    """Read one archive: `images` [N, H, W, C], `labels` [N] and optionally `class_names` [K].
+    """Read one archive: `images` [N, H, W, C], and optionally `labels` [N] and `class_names` [K].
 
     Raises:
         DataError: it cannot be read, lacks an array, or holds pickled objects.
     """
     try:
         with path.open("rb") as file, _archive(file) as archive:
-            missing = [key for key in ("images", "labels") if key not in archive.files]
-            if missing:
+            if "images" not in archive.files:
                 raise DataError(
-                    f"{path} has no array {missing[0]!r} (it holds {', '.join(archive.files) or 'nothing'}); "
+                    f"{path} has no array 'images' (it holds {', '.join(archive.files) or 'nothing'}); "
                     "save it with numpy.savez(path, images=..., labels=...)."
                 )
+            images = archive["images"]
+            _check_labels_not_misnamed(archive, path, count=len(images) if images.ndim else 0)
             names: NDArray[np.generic] = archive["class_names"] if "class_names" in archive.files else np.array([])
             return make_dataset(
-                archive["images"], archive["labels"], source=str(path), class_names=[str(name) for name in names.flat]
+                images,
+                archive["labels"] if "labels" in archive.files else None,
+                source=str(path),
+                class_names=[str(name) for name in names.flat],
             )
     except _UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as .npz: {error}; save plain arrays with numpy.savez(path, images=..., labels=...)."
         ) from error
+
+
+def _check_labels_not_misnamed(archive: NpzFile, path: Path, *, count: int) -> None:
+    if "labels" in archive.files:
+        return
+    for name in set(archive.files) - {"images"}:
+        array = archive[name]
+        if array.dtype.kind in "iu" and array.shape == (count,):
+            raise DataError(
+                f"{path} has no array 'labels', but {name!r} looks like labels; call it 'labels', or leave it out "
+                "so that students are judged by how well they agree with the teacher."
+            )
 
 
 def _archive(file: BinaryIO) -> NpzFile:

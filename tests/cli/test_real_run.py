@@ -30,9 +30,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "digits.onnx"
 
 
-def run(model: Path, out: Path, *options: str, data: str = "digits#train") -> Done:
-    command = [sys.executable, "-m", "deploycompress", "--profile", "x86", "--data", data, "--out", str(out)]
+def run(model: Path, out: Path, *options: str, data: str | None = "digits#train") -> Done:
+    command = [sys.executable, "-m", "deploycompress", "--profile", "x86", "--out", str(out)]
     command += [
+        *(("--data", data) if data else ()),
         "--set",
         "ship.starts=1",
         "--set",
@@ -79,6 +80,16 @@ def test_summary_is_on_stdout_and_unmet_constraints_exit_one(teacher: Path, tmp_
     assert "1 of 2 constraints NOT met" in done.stdout
     assert "accuracy (test)" in done.stdout
     assert (out / "model.onnx").is_file()
+
+
+@pytest.mark.slow
+def test_a_model_alone_will_do(teacher: Path, tmp_path: Path) -> None:
+    done = run(teacher, tmp_path / "out", *CUT, "--set", "synthesis.iterations=2", data=None)
+    assert done.returncode == 0, done.stderr
+    assert "no real image is seen" in done.stderr
+    assert "No data were given: images were synthesised from batch norm statistics." in done.stdout
+    assert "agreement with the teacher (validation)" in done.stdout
+    assert "accuracy (" not in done.stdout
 
 
 @pytest.mark.slow
@@ -138,6 +149,8 @@ def test_data_that_do_not_fit(teacher: Path, tmp_path: Path) -> None:
         ("size", {"images": np.zeros((20, 9, 9, 1), np.uint8), "labels": np.arange(20) % 10}, "9x9"),
         ("empty", {"images": images[:0], "labels": np.arange(0)}, "no images"),
         ("keys", {"pictures": images}, "images"),
+        ("class", {"images": images, "labels": np.zeros(20, np.int64)}, "All 20 images"),
+        ("nan", {"images": np.full((20, 8, 8, 1), np.nan, np.float32)}, "NaN"),
     ):
         np.savez(tmp_path / name, **arrays)
         done = run(teacher, tmp_path / "out", *CUT, data=str(tmp_path / f"{name}.npz"))

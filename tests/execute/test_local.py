@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
@@ -204,8 +205,25 @@ def test_students_are_remade_with_the_weights_they_were_judged_with(
     plan = environment.plan(HALF)
     environment.advance(Candidate(widths={"conv1": 16}), distils=True)
     assert _same(environment.student(plan), slim(teacher, plan))
-    assert not environment.was_distilled(plan)
     assert _same(environment.student(Plan()), teacher)
+
+
+def test_a_student_that_was_never_trained_is_prepared(environment: LocalEnvironment, teacher: Graph) -> None:
+    plan = environment.plan(HALF)
+    prepared = environment.prepared(plan)
+    raw = to_torch(slim(teacher, plan))
+    assert environment.exact_accuracy(prepared) > environment.exact_accuracy(raw)
+
+
+def test_the_next_round_is_cut_from_what_the_last_one_trained(environment: LocalEnvironment) -> None:
+    first, then = Plan(remove=(BLOCK,)), environment.plan(Candidate(remove=(BLOCK,), widths={"conv1": 16}))
+    module = environment.prepared(first)
+    weights = module.state_dict()
+    with torch.no_grad():
+        weights["conv1.weight"].mul_(2.0)
+    environment.go_on_from(first, module, 0.5, to=then)
+    found = environment.student(then)
+    assert np.allclose(found.weights["conv1.weight"], weights["conv1.weight"][list(then.keep["conv1"])])
 
 
 def _same(graph: Graph, other: Graph) -> bool:
@@ -225,8 +243,8 @@ def test_advance_distils_and_cuts_for_good(environment: LocalEnvironment, teache
     assert advanced.seconds["distil"] > 0
     scores = environment.scores()["conv2"]
     assert {index for index, score in enumerate(scores) if score != -math.inf} == set(plan.keep["conv2"])
-    assert environment.was_distilled(plan)
     student = environment.student(plan)
+    assert _same(from_torch(environment.prepared(plan)), student), "a trained student keeps its own statistics"
     assert environment.exact_accuracy(to_torch(student)) == pytest.approx(advanced.accuracy, abs=0.01)
     assert not _same(student, slim(teacher, plan))
 
@@ -263,7 +281,6 @@ def test_without_distillation_a_student_is_cut_and_starts_a_climb(environment: L
     assert advanced.climb == expected.climb
     assert advanced.accuracy == expected.accuracy
     assert "distil" not in advanced.seconds
-    assert not environment.was_distilled(environment.plan(HALF))
     assert sum(score > -math.inf for score in environment.scores()["conv2"]) == 16
     recalibrated = to_torch(slim(environment.student(Plan()), environment.plan(HALF)))
     environment.recalibrate(recalibrated)

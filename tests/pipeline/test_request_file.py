@@ -16,9 +16,9 @@ from deploycompress.profile_files import load_profile
 
 REQUEST = Request(
     source="/models/m.onnx", profile="x86", data=["/data/a.npz", "/data/b.npz"], test_data="torchvision:CIFAR10",
-    normalize="imagenet", constraints=("latency_ratio <= 0.5",), search="n2n", policy="/policies/p.safetensors",
-    settings=("reward.kind=n2n",), budget=90.0, evaluations=7, epochs=3, input_shape=(1, 3, 32, 32), arch=None,
-    targets=("ssh://pi@a",), trust=False, allow=(), seed=5, progress=None,
+    normalize="imagenet", metric=None, constraints=("latency_ratio <= 0.5",), search="n2n",
+    policy="/policies/p.safetensors", settings=("reward.kind=n2n",), budget=90.0, evaluations=7, epochs=3,
+    input_shape=(1, 3, 32, 32), arch=None, targets=("ssh://pi@a",), trust=False, allow=(), seed=5, progress=None,
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def written(folder: Path, request: Request, **changes: object) -> Path:
         {},
         {"data": "digits#train", "test_data": None, "constraints": None, "input_shape": None, "policy": None},
         {"budget": None, "evaluations": None, "epochs": None, "normalize": None, "seed": 0},
+        {"data": None, "images": 512},
     ],
 )
 def test_a_request_comes_back(tmp_path: Path, changes: dict[str, Any]) -> None:
@@ -43,10 +44,11 @@ def test_a_request_comes_back(tmp_path: Path, changes: dict[str, Any]) -> None:
 
 
 def test_trusted_code_comes_back_with_trust_alone(tmp_path: Path) -> None:
-    request = replace(REQUEST, arch="nets:make", trust=True, allow=("nets.Net",), data="mine:load")
+    request = replace(REQUEST, arch="nets:make", metric="mine:score", trust=True, allow=("nets.Net",), data="mine:load")
     folder = written(tmp_path, request)
     assert read_request(folder, trust=True) == request
-    with pytest.raises(UsageError, match=r"loads code: arch 'nets:make', trust True, allow .*, data 'mine:load'"):
+    named = r"arch 'nets:make', metric 'mine:score', trust True, allow .*, data 'mine:load'"
+    with pytest.raises(UsageError, match=f"loads code: {named}"):
         read_request(folder, trust=False)
 
 

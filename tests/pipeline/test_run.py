@@ -176,8 +176,8 @@ def test_met_constraints_ship_the_teacher_untouched(teacher: DigitsNet, tmp_path
 
 
 def test_missing_data_and_unknown_engine_are_refused(teacher: DigitsNet, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--data"):
-        refuse(teacher, tmp_path / "out", data=None)
+    with pytest.raises(DataError, match="does not exist"):
+        refuse(teacher, tmp_path / "out", data="missing.npz")
     with pytest.raises(UsageError, match="'magic'"):
         refuse(teacher, tmp_path / "out", search="magic")
     assert not (tmp_path / "out").exists()

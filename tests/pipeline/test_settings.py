@@ -10,6 +10,7 @@ from deploycompress.search import ENGINES, load_settings
 from deploycompress.search.n2n.settings import Method
 from deploycompress.search.reward import Quantity, RewardKind
 from deploycompress.search.schedules import Annealing, Decay
+from deploycompress.train.criteria.criterion import Criterion
 from deploycompress.train.losses import LossKind
 
 
@@ -35,6 +36,7 @@ def test_each_section_and_type_can_be_set() -> None:
             "reward.quantity=latency",
             "reward.annealing=linear",
             "space.kernels=true",
+            "importance.criterion=norm-scale",
             "ladder.steps=0,10",
             "ladder.share=0.5",
             "course.batch_size=16",
@@ -50,6 +52,7 @@ def test_each_section_and_type_can_be_set() -> None:
     assert (settings.reward.kind, settings.reward.quantity) == (RewardKind.N2N, Quantity.LATENCY)
     assert settings.reward.annealing is Annealing.LINEAR
     assert settings.space.kernels is True
+    assert settings.importance.criterion is Criterion.NORM_SCALE
     assert (settings.ladder.steps, settings.ladder.share, settings.course.batch_size) == ((0, 10), 0.5, 16)
     assert settings.training.peak_rate == 0.05
     assert (settings.training.loss.kind, settings.training.loss.temperature) == (LossKind.L2, 2.0)

@@ -18,9 +18,10 @@ from deploycompress.profile import Channels as Quanta
 from deploycompress.search.costs import forecast
 from deploycompress.search.space import Candidate, Space
 from deploycompress.surgery.blocks import blocks
-from deploycompress.surgery.fold import fold_batch_norm
+from deploycompress.surgery.shipped import shipped_form
 from tests.build import start
 from tests.surgery.networks import densely_connected, head, plain_layers
+from tests.surgery.test_merges import inverted_residual
 from tools.cifar_resnet import resnet20
 
 STAGES = ((16, 1), (32, 2), (64, 2))
@@ -44,8 +45,8 @@ class Scales:
 
     def __call__(self, candidate: Candidate) -> Evaluation:
         self.count += 1
-        student = fold_batch_norm(self._students.slim(self._graph, self._students.plan(candidate, self._scores)))
-        whole = fold_batch_norm(self._graph)
+        student = shipped_form(self._students.slim(self._graph, self._students.plan(candidate, self._scores)))
+        whole = shipped_form(self._graph)
         metrics = {"macs_ratio": macs(student) / macs(whole), "params_ratio": params(student) / params(whole)}
         return Evaluation(metrics=metrics, teacher_accuracy=0.9)
 
@@ -195,6 +196,42 @@ def test_a_gate_inside_a_branch_is_offered_and_so_is_the_branch() -> None:
     assert [(one.skip_start, one.skip_end) for one in space.layers[1:6]] == [(1, 5), (2, 4), (3, 3), (4, 2), (5, 1)]
     priced = with_savings(space, Scales(graph))
     assert all(one.savings["params_ratio"] > 0 for one in priced.removals)
+
+
+def test_a_merge_inside_a_branch_is_offered_and_takes_the_channels_between_along() -> None:
+    graph = inverted_residual()
+    offered = {one.name: one.kind for one in blocks(graph)}
+    space = space_of(graph, quantum=4)
+    kinds = [offered[one.block] for one in space.removals]
+    assert sorted(kinds) == ["merge", "residual"]
+    merge = space.removals[kinds.index("merge")]
+    branch = space.removals[kinds.index("residual")]
+    assert [one.kind for one in space.layers] == ["conv", "conv", "depthwise", "conv", "linear"]
+    assert branch.layers == (1, 2, 3)
+    assert merge.layers == (1, 2), "the project layer stays in its place, as narrow as its ends"
+    (wide,) = (one for one in space.free if one.width == 24)
+    assert space.candidate(remove=[merge.block], widths={wide.group: 8}).widths == {}
+
+    priced = with_savings(space, Scales(graph))
+    layer = next(name for name, kind in offered.items() if kind == "layer")
+    alone = Scales(graph)(Candidate(remove=(layer,))).metrics
+    saved = {one.block: one.savings for one in priced.removals}
+    for metric, value in priced.teacher.items():
+        assert value - alone[metric] < saved[merge.block][metric] < saved[branch.block][metric]
+
+
+def test_a_merge_that_crosses_another_block_is_left_out_so_that_everything_can_go() -> None:
+    graph = plain_layers()
+    nodes = {one.name: set(one.nodes) for one in blocks(graph)}
+    assert nodes["turned/merge"] & nodes["linear14/layer"]
+    assert not nodes["turned/merge"] <= nodes["linear14/layer"]
+    space = space_of(graph, quantum=2)
+    names = {one.block for one in space.removals}
+    assert names >= {"linear14/layer", "linear14/merge", "turned/layer"}
+    assert "turned/merge" not in names
+    for whole in (space, space_of(inverted_residual(), quantum=2)):
+        weigh = Scales(graph if whole is space else inverted_residual())
+        assert weigh(whole.candidate(remove=[one.block for one in whole.removals])).metrics["params_ratio"] < 1
 
 
 def test_layers_outside_of_branches_may_go_by_themselves() -> None:

@@ -50,6 +50,13 @@ def drawn(shown: ShownRows, width: int = 100) -> list[str]:
     return [line.rstrip() for line in capture.get().splitlines()]
 
 
+def test_what_counts_as_accuracy_is_called_what_it_is() -> None:
+    shown = gather(row(1, score="agreement"))
+    assert "agreement" in drawn(shown)[0]
+    assert "accuracy" not in drawn(shown)[0]
+    assert "agreement 90.00 %" in best_sentence(shown)
+
+
 def test_a_row_says_what_the_evaluation_says() -> None:
     trace, _ = searched(20)
     best = best_of(trace, LIMITED)

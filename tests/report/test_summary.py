@@ -45,6 +45,34 @@ def _row(text: str, name: str) -> list[str]:
     return next(line for line in text.splitlines() if line.startswith(name)).removeprefix(name).split()
 
 
+def _with_score(**score: object) -> dict[str, Any]:
+    document = copy.deepcopy(DOCUMENT)
+    document["teacher"]["accuracy"] = document["student"]["accuracy"] = None
+    document["data"]["accuracy_split"] = None
+    return {**document, "score": {"split": "validation", "teacher": 1.0, **score}}
+
+
+def test_a_score_that_is_no_accuracy_is_called_what_it_is() -> None:
+    agreement = render_summary(_with_score(name="agreement", student=0.9))
+    assert _row(agreement, "agreement with the teacher (validation)")[:4] == ["100.00", "%", "90.00", "%"]
+    match = render_summary(_with_score(name="output_match", student=0.8, relative_error=0.25))
+    assert _row(match, "relative error of outputs (validation)") == ["-", "0.25"]
+    own = render_summary(_with_score(name="shapes:iou", teacher=40.0, student=30.0))
+    assert _row(own, "shapes:iou (validation)") == ["40", "30", "0.750"]
+    assert not any("accuracy" in text for text in (agreement, match, own))
+
+
+def test_made_up_data_are_said_loudly() -> None:
+    document = _with_score(name="agreement", student=0.9)
+    document["data"]["source"] = "synthesised from batch norm statistics"
+    assert "The student never saw a real one; its score is on more such images and is no accuracy." in render_summary(
+        document
+    )
+    document["score"]["split"] = "test"
+    assert "its score is on the real test images." in render_summary(document)
+    assert "No data were given" not in render_summary(DOCUMENT)
+
+
 def test_every_figure_stands_in_its_row() -> None:
     text = render_summary(DOCUMENT, Path("out"))
     assert _row(text, "accuracy (test)") == ["91.64", "%", "90.59", "%", "-1.05", "points"]

@@ -14,6 +14,7 @@ from tests.train.digits_net import digits_net, digits_task
 def test_accuracy_is_the_count_by_plain_loop() -> None:
     task, net = digits_task(), digits_net(4, seed=0)
     images = torch.from_numpy(normalize_numpy(task.validation.images, task.normalization))
+    assert task.validation.labels is not None
     net.eval()
     right = 0
     with torch.no_grad():

@@ -9,6 +9,7 @@ import pytest
 
 from deploycompress.errors import DataError
 from deploycompress.train.data import load_data
+from deploycompress.train.dataset import Dataset
 
 SHAPE = (3, 5, 4)
 Arrays = dict[str, Any]
@@ -33,8 +34,27 @@ def test_an_archive_gives_its_arrays_back(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.images, arrays["images"])
     np.testing.assert_array_equal(data.labels, arrays["labels"])
     assert data.images.dtype == np.uint8
+    assert data.labels is not None
     assert data.labels.dtype == np.int64
     assert data.image_shape == SHAPE
+
+
+def test_images_may_come_without_labels(tmp_path: Path) -> None:
+    bare = {"images": some_arrays()["images"]}
+    paths = [save(tmp_path / f"{name}.npz", bare) for name in "ab"]
+    data = load_data(paths, input_shape=SHAPE, num_classes=3)
+    assert not data.is_labelled
+    assert len(data) == 12
+    assert data.take(np.array([3, 1])).images.tolist() == bare["images"][[3, 1]].tolist()
+
+
+def test_answers_stay_with_their_images() -> None:
+    numbers = np.arange(6)
+    images = np.zeros((6, 2, 2, 1), np.uint8)
+    data = Dataset(images=images, labels=None, source="six", answers=(numbers, 10 * numbers[:, None]))
+    taken = data.take(np.array([4, 0]))
+    assert taken.answers is not None
+    assert [answer.tolist() for answer in taken.answers] == [[4, 0], [[40], [0]]]
 
 
 @pytest.mark.parametrize("form", ["{0}/part-*.npz", "{0}/part-0.npz,{0}/part-1.npz", "{0}/part-0.npz {0}/part-1.npz"])
@@ -67,7 +87,8 @@ def nan_images(arrays: Arrays) -> Arrays:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda a: {"images": a["images"]}, "no array 'labels'"),
+        (lambda a: {"pictures": a["images"], "labels": a["labels"]}, "no array 'images'"),
+        (lambda a: {"images": a["images"], "classes": a["labels"]}, "'classes' looks like labels"),
         (lambda a: a | {"labels": a["labels"][:-1]}, "6 images but 5 labels"),
         (lambda a: a | {"labels": a["labels"].astype(float)}, "labels of .* are float64"),
         (lambda a: a | {"labels": a["labels"][:, None]}, r"labels .* shape \(6, 1\)"),
@@ -132,12 +153,21 @@ def test_files_of_different_kinds_are_not_joined(tmp_path: Path) -> None:
         load_data(f"{tmp_path}/*.npz")
 
 
+def test_files_with_and_without_labels_are_not_joined(tmp_path: Path) -> None:
+    save(tmp_path / "a.npz", some_arrays())
+    save(tmp_path / "b.npz", {"images": some_arrays()["images"]})
+    with pytest.raises(DataError, match=r"b\.npz has no labels, other files have"):
+        load_data(f"{tmp_path}/*.npz")
+
+
 def test_splits_of_the_digits_are_disjoint_complete_and_balanced() -> None:
     from sklearn.datasets import load_digits
 
     train, test = load_data("digits"), load_data("digits#test")
     assert len(train) + len(test) == len(load_digits().target)
     assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}
+    assert train.labels is not None
+    assert test.labels is not None
     shares = np.bincount(test.labels) / (np.bincount(test.labels) + np.bincount(train.labels))
     assert np.all(np.abs(shares - 0.2) < 0.005)
     assert train.image_shape == (1, 8, 8)
@@ -148,13 +178,16 @@ def test_a_factory_is_called_from_the_current_folder(tmp_path: Path, monkeypatch
     (tmp_path / "own_data_for_test.py").write_text(
         "import numpy as np\n"
         "def make():\n    return np.zeros((4, 2, 2, 1), np.uint8), [0, 1, 0, 1]\n"
+        "def bare():\n    return np.zeros((4, 2, 2, 1), np.uint8)\n"
         "def fail():\n    return 1 / 0\n"
         "def forget():\n    pass\n"
     )
     monkeypatch.chdir(tmp_path)
     data = load_data("own_data_for_test:make")
     assert data.image_shape == (1, 2, 2)
+    assert data.labels is not None
     assert data.labels.tolist() == [0, 1, 0, 1]
+    assert not load_data("own_data_for_test:bare").is_labelled
     with pytest.raises(DataError, match="ZeroDivisionError"):
         load_data("own_data_for_test:fail")
     with pytest.raises(DataError, match="returned NoneType"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,3 +154,30 @@ def test_a_run_without_an_end_is_refused(teacher: nn.Module, task: TaskData) -> 
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         DistilSettings(**wrong)  # type: ignore[arg-type]  # one number among fields of several types
+
+
+def test_training_without_progress_ends_when_patience_does(teacher: nn.Module, task: TaskData) -> None:
+    student = digits_net(4, seed=1)
+    settings = DistilSettings(steps=100, checks=50, patience=3, peak_rate=1e-12, compute=CPU)
+    report = distil(student, teacher, task, settings=settings, generator=make_generator(0), initial_accuracy=1.0)
+    assert (report.stopped, report.steps, report.best_step) == (StopReason.PLATEAU, 6, 0)
+
+
+def test_the_average_is_what_is_judged_and_kept(teacher: nn.Module, task: TaskData) -> None:
+    student, plain = digits_net(6, seed=1), digits_net(6, seed=1)
+    settings = DistilSettings(steps=120, peak_rate=0.05, averaging=0.95, checks=1, compute=CPU)
+    report = distil(student, teacher, task, settings=settings, generator=make_generator(0))
+    distil(plain, teacher, task, settings=replace(settings, averaging=0.0), generator=make_generator(0))
+    assert report.accuracy == accuracy(student, task.validation, task.normalization) > 0.85
+    assert not same(weights_of(student), weights_of(plain))
+
+
+def test_few_views_ask_the_teacher_less(task: TaskData, teacher: nn.Module) -> None:
+    asked: list[int] = []
+    handle = teacher.register_forward_hook(lambda *call: asked.append(len(call[-1])))
+    try:
+        settings = DistilSettings(epochs=3, batch_size=len(task.training), views=2, checks=1, compute=CPU)
+        distil(digits_net(4, seed=1), teacher, task, settings=settings, generator=make_generator(0))
+    finally:
+        handle.remove()
+    assert sum(asked) == 2 * len(task.training)

@@ -8,7 +8,15 @@ import torch
 from numpy.typing import NDArray
 
 from deploycompress.errors import UsageError
-from deploycompress.train.losses import LossKind, LossSettings, combined_loss, logits_l2, soft_kl
+from deploycompress.train.losses import (
+    LossKind,
+    LossSettings,
+    combined_loss,
+    logits_l2,
+    outputs_loss,
+    own_loss,
+    soft_kl,
+)
 
 Logits = NDArray[np.float64]
 
@@ -66,3 +74,32 @@ def test_combinations_weigh_as_the_papers_do() -> None:
 def test_impossible_weights_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         LossSettings(**wrong)  # type: ignore[arg-type]  # one float among fields of several types
+
+
+@pytest.mark.parametrize("kind", [LossKind.KL, LossKind.L2])
+def test_without_labels_the_teacher_alone_counts(kind: LossKind) -> None:
+    student, teacher, _ = some_logits()
+    found = combined_loss(torch.tensor(student), torch.tensor(teacher), None, LossSettings(kind=kind, tau=0.3))
+    expected = kl_by_loop(student, teacher, 4.0) if kind is LossKind.KL else l2_by_loop(student, teacher)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_outputs_of_any_size_count_alike_by_their_relative_error() -> None:
+    rng = np.random.default_rng(0)
+    wanted = [rng.normal(0, scale, shape) for scale, shape in ((1, (5, 2, 3, 3)), (100, (5, 4)))]
+    found = [array + rng.normal(0, 0.1, array.shape) for array in wanted]
+    errors = [((f - w) ** 2).mean() / (w**2).mean() for f, w in zip(found, wanted, strict=True)]
+    student, teacher = ((*(torch.tensor(array) for array in arrays), torch.arange(5)) for arrays in (found, wanted))
+    loss = combined_loss(student, teacher, None, LossSettings(kind=LossKind.OUTPUTS))
+    assert float(loss) == pytest.approx(sum(errors) / 2, rel=1e-5)
+    assert float(outputs_loss(student[0], teacher[0])) == pytest.approx(errors[0], rel=1e-5)
+
+
+def test_a_networks_own_loss_follows_what_it_says() -> None:
+    logits, _, labels = some_logits()
+    said = [int(np.argmax(row)) for row in logits]
+    assert float(own_loss(torch.tensor(logits), torch.tensor(labels))) == pytest.approx(hard_by_loop(logits, labels))
+    assert float(own_loss(torch.tensor(logits), None)) == pytest.approx(hard_by_loop(logits, said))
+    maps = torch.tensor(logits).view(5, 2, 2).requires_grad_()
+    (slope,) = torch.autograd.grad(own_loss((maps,), None), maps)
+    assert torch.allclose(slope / slope[0, 0, 0], maps / maps[0, 0, 0]), "the gradient is the output itself"

@@ -29,8 +29,18 @@ def test_folders_give_classes_in_the_order_of_their_names(tmp_path: Path) -> Non
     (tmp_path / "cat" / "notes.txt").write_text("no picture")
     data = load_data(str(tmp_path), input_shape=(3, 8, 8), num_classes=2)
     assert data.class_names == ("cat", "dog")
+    assert data.labels is not None
     assert data.labels.tolist() == [0, 0, 1]
     assert data.images[:, 0, 0].tolist() == [[0, 100, 0], [0, 0, 50], [200, 0, 0]]
+
+
+def test_pictures_in_no_class_folders_have_no_labels(tmp_path: Path) -> None:
+    for name, color in (("b", 2), ("a", 1)):
+        save_picture(tmp_path / f"{name}.png", plain((color, 0, 0)))
+    data = load_data(str(tmp_path), input_shape=(3, 8, 8), num_classes=2)
+    assert not data.is_labelled
+    assert data.class_names == ()
+    assert data.images[:, 0, 0, 0].tolist() == [1, 2]
 
 
 def test_pictures_are_cropped_at_the_centre_and_resized(tmp_path: Path) -> None:
@@ -71,7 +81,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
 
 
 def test_empty_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no class folders"):
+    with pytest.raises(DataError, match="holds no pictures"):
         load_data(str(tmp_path))
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match="holds no pictures"):

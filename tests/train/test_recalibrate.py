@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from deploycompress.train.importance import calibration_batches
+from deploycompress.train.calibration_batches import calibration_batches
 from deploycompress.train.recalibrate import recalibrate
 from tests.train.digits_net import digits_net, digits_task
 

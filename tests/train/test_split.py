@@ -22,6 +22,7 @@ def test_parts_are_disjoint_complete_and_stratified(counts: list[int], fraction:
     training, validation = split_validation(data, generator=np.random.default_rng(seed), fraction=fraction)
     ids = np.concatenate([training.images.ravel(), validation.images.ravel()])
     assert sorted(ids.tolist()) == list(range(len(data)))
+    assert validation.labels is not None
     for label, count in enumerate(counts):
         held = int((validation.labels == label).sum())
         assert 1 <= held <= count - 1
@@ -38,6 +39,18 @@ def test_the_seed_decides_and_the_size_is_limited() -> None:
     assert held(1) == held(1)
     assert held(1) != held(2)
     assert len(held(1)) == 20
+
+
+def test_without_labels_any_image_may_go_either_way() -> None:
+    data = make_dataset(np.arange(40, dtype=np.float32).reshape(-1, 1, 1, 1), None, source="bare")
+    training, validation = split_validation(data, generator=np.random.default_rng(0), fraction=0.25)
+    assert (len(training), len(validation)) == (30, 10)
+    assert not training.is_labelled
+    ids = np.concatenate([training.images.ravel(), validation.images.ravel()])
+    assert sorted(ids.tolist()) == list(range(40))
+    assert validation.images.ravel().tolist() != list(range(10)), "drawn, not the first ones"
+    with pytest.raises(DataError, match="bare has one image"):
+        split_validation(data.take(np.array([0])), generator=np.random.default_rng(0))
 
 
 def test_a_class_of_one_image_is_refused() -> None:
