@@ -86,8 +86,8 @@ ENVIRONMENT = (
     multiple=True,
     metavar="SECTION.NAME=VALUE",
     envvar="DEPLOYCOMPRESS_SET",
-    help="Change a setting of search, reward, space, ladder, course, training or loss, such as reward.kind=n2n; "
-    "repeatable.",
+    help="Change a setting of search, reward, space, importance, ladder, course, recovery, training, loss, synthesis "
+    "or ship, such as reward.kind=n2n; repeatable.",
 )
 @click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
 @click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")

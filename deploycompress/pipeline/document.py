@@ -19,6 +19,7 @@ from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
 from deploycompress.train.distil_settings import DistilReport
+from deploycompress.train.refit_settings import RefitReport
 from deploycompress.train.score import ACCURACY
 
 Document = dict[str, Any]  # Any: JSON
@@ -40,6 +41,7 @@ class Outcome:
         parity: proofs of equality.
         found: what the search settled on.
         training: of the winner.
+        refitted: what fitting the winner's layers did before; none where it was not done.
         seconds: wall time by stage.
     """
 
@@ -54,6 +56,7 @@ class Outcome:
     parity: Parity
     found: Found
     training: DistilReport
+    refitted: RefitReport | None
     seconds: Mapping[str, float]
 
 
@@ -168,11 +171,26 @@ def _training(job: Job, outcome: Outcome) -> Document:
     return {
         "validation_accuracy": report.accuracy if job.task.score is ACCURACY else None,
         "steps": report.steps,
+        "peak_rate": report.peak_rate,
         "images_seen": report.images_seen,
         "seconds": report.seconds,
         "stopped": str(report.stopped),
         "compute": report.compute,
         "settings": _plain(job.settings.training),
+        "rounds": job.settings.recovery.rounds,
+        "refit": _refit(outcome.refitted),
+    }
+
+
+def _refit(report: RefitReport | None) -> Document | None:
+    if report is None:
+        return None
+    return {
+        "layers": len(report.layers),
+        "kept": sum(layer.kept for layer in report.layers),
+        "skipped": dict(report.skipped),
+        "images": report.images,
+        "seconds": report.seconds,
     }
 
 

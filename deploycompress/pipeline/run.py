@@ -168,6 +168,7 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
         parity=parity,
         found=found,
         training=training,
+        refitted=environment.refitted,
         seconds={**environment.seconds, **timer.seconds},
     )
     return build_document(job, outcome), model, found.policy

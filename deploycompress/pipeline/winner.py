@@ -89,6 +89,7 @@ def _untrained(accuracy: float) -> DistilReport:
         accuracy=accuracy,
         best_step=0,
         steps=0,
+        peak_rate=0.0,
         images_seen=0,
         seconds=0.0,
         stopped=StopReason.FINISHED,

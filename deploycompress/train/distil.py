@@ -28,7 +28,7 @@ from deploycompress.train.distil_settings import (
 from deploycompress.train.features import FeatureTap
 from deploycompress.train.lesson import Lesson
 from deploycompress.train.pace import Costs, TimeLimit, corrected_end, make_time_limit, plan_pace
-from deploycompress.train.schedule import OneCycle
+from deploycompress.train.schedule import OneCycle, peak_for
 from deploycompress.train.snapshot import Snapshot, restore_snapshot, take_snapshot
 
 _SOUND_EVERY = 20  # steps between looks at the loss, which wait for the device
@@ -148,7 +148,8 @@ class _Run:
         self.best = _Best(snapshot=take_snapshot(pair.student))
         self._pair, self._limit, self._costs, self._most_steps = pair, limit, costs, most_steps
         self._pace = plan_pace(costs, left_s=limit.left(), most_steps=most_steps, checks=settings.checks)
-        self._cycle = OneCycle(peak=settings.peak_rate, warm_up=settings.warm_up, end_step=self._pace.end_step)
+        peak = settings.peak_rate or peak_for(self._pace.end_step * settings.batch_size)
+        self._cycle = OneCycle(peak=peak, warm_up=settings.warm_up, end_step=self._pace.end_step)
         self._lesson = pair.lesson(generator)
         self._step, self._corrections, self._checks_since_best = 0, 0, 0
         self._timed_step, self._timed_at = 0, time.monotonic()
@@ -187,6 +188,7 @@ class _Run:
             accuracy=self.best.accuracy,
             best_step=self.best.step,
             steps=self._step,
+            peak_rate=self._cycle.peak,
             images_seen=self._step * self._pair.settings.batch_size,
             seconds=seconds,
             stopped=stopped,

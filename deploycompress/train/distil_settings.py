@@ -43,7 +43,7 @@ class DistilSettings:
         epochs: rounds through the training data.
         seconds: wall time, checks included; the number of steps is fitted to it.
         batch_size: images per step.
-        peak_rate: highest learning rate of the one-cycle schedule.
+        peak_rate: highest learning rate of the one-cycle schedule; 0 for one that goes with the length of the run.
         warm_up: share of the run in which the rate goes up.
         momentum: of Nesterov's method.
         weight_decay: on weights of two axes or more; biases and norms are left free.
@@ -64,7 +64,7 @@ class DistilSettings:
     epochs: float | None = None
     seconds: float | None = None
     batch_size: int = 128
-    peak_rate: float = 0.02
+    peak_rate: float = 0.0
     warm_up: float = 0.2
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -79,7 +79,7 @@ class DistilSettings:
     compute: Compute | None = None
 
     def __post_init__(self) -> None:
-        positive = ("steps", "epochs", "seconds", "batch_size", "peak_rate", "checks", "views")
+        positive = ("steps", "epochs", "seconds", "batch_size", "checks", "views")
         for name in positive:
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -91,7 +91,7 @@ class DistilSettings:
         for name in ("warm_up", "momentum", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
-        for name in ("weight_decay", "patience", "features"):
+        for name in ("peak_rate", "weight_decay", "patience", "features"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected zero or more.")
 
@@ -113,6 +113,7 @@ class DistilReport:
         accuracy: validation accuracy of the weights the student now has, the best seen.
         best_step: step after which it had them; 0 for those it came with.
         steps: weight updates done.
+        peak_rate: highest learning rate, as it was planned.
         images_seen: training images, repetitions counted.
         seconds: wall time.
         stopped: why.
@@ -124,6 +125,7 @@ class DistilReport:
     accuracy: float
     best_step: int
     steps: int
+    peak_rate: float
     images_seen: int
     seconds: float
     stopped: StopReason

@@ -86,8 +86,9 @@ def test_dropout_follows_the_seed_and_leaves_the_global_generator_alone(teacher:
 def test_a_first_step_is_that_of_torch_by_hand(teacher: nn.Module, task: TaskData) -> None:
     whole = len(task.training)
     settings = DistilSettings(
-        steps=1, batch_size=whole, warm_up=0.0, momentum=0.0, weight_decay=0.0, augments=False, compute=CPU, loss=HARD
-    )
+        steps=1, batch_size=whole, peak_rate=0.02, warm_up=0.0, momentum=0.0, weight_decay=0.0, augments=False,
+        compute=CPU, loss=HARD,
+    )  # fmt: skip
     student, by_hand = digits_net(4, seed=1), digits_net(4, seed=1)
     distil(student, teacher, task, settings=settings, generator=make_generator(0))
     images = torch.from_numpy(task.training.images).permute(0, 3, 1, 2).float() / 255

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from deploycompress.train.pace import Costs, corrected_end, make_time_limit, plan_pace
-from deploycompress.train.schedule import END_DIVISOR, START_DIVISOR, OneCycle
+from deploycompress.train.schedule import END_DIVISOR, START_DIVISOR, OneCycle, peak_for
 
 
 def test_one_cycle_goes_up_to_the_peak_and_down_to_almost_nothing() -> None:
@@ -63,3 +63,10 @@ def test_the_nearer_of_two_limits_counts() -> None:
     assert make_time_limit(None, lambda: 5.0).left() == 5.0
     assert make_time_limit(1000.0, lambda: None).left() <= 1000.0
     assert make_time_limit(1e9, lambda: 5.0).left() == 5.0
+
+
+def test_longer_runs_get_higher_rates_within_bounds() -> None:
+    rates = [peak_for(images) for images in (10, 1e4, 1e5, 5e5, 2e6, 1e9)]
+    assert rates == sorted(rates)
+    assert (rates[0], rates[-1]) == (0.004, 0.05)
+    assert peak_for(4e5) == pytest.approx(2 * peak_for(1e5))
