@@ -44,11 +44,17 @@ def result_table(rows: Sequence[Row]) -> str:
 
 
 def against(rows: Sequence[Row]) -> str:
-    """Set beside each of torch-pruning's students our best that is no slower."""
+    """Set beside each of torch-pruning's students our best that is no slower, once for each recipe of ours."""
+    recipes = dict.fromkeys(row.trained.recipe for row in rows if row.trained and row.cut.family == OURS)
+    texts = [f"Ours with the {name} recipe:\n\n{_against(rows, name)}" for name in recipes]
+    return "\n\n".join(texts) if texts else "None of ours is trained yet."
+
+
+def _against(rows: Sequence[Row], recipe: str) -> str:
     head = ("torch-pruning's", "ratio", "test", "ours", "ratio", "test", "ours better by")
     lines = []
     for peer in (row for row in rows if row.cut.family == PEER and row.latency is not None):
-        mine = _best_no_slower(rows, peer)
+        mine = _best_no_slower(rows, peer, recipe)
         lines.append(
             (
                 *_pair_cells(peer),
@@ -104,10 +110,15 @@ def _result_cells(row: Row, trained: Trained) -> tuple[str, ...]:
     )
 
 
-def _best_no_slower(rows: Sequence[Row], peer: Row) -> Row | None:
+def _best_no_slower(rows: Sequence[Row], peer: Row, recipe: str) -> Row | None:
     """Choose by validation, for the test images choose nothing."""
-    as_fast = [row for row in rows if row.cut.family == OURS and row.latency and _ratio(row) <= _ratio(peer)]
-    return max(as_fast, key=lambda row: row.trained.validation if row.trained else 0.0, default=None)
+    ours = [(row, row.trained.validation) for row in rows if _is_ours(row, recipe) and row.latency and row.trained]
+    as_fast = [(row, validation) for row, validation in ours if _ratio(row) <= _ratio(peer)]
+    return max(as_fast, key=lambda pair: pair[1], default=(None, 0.0))[0]
+
+
+def _is_ours(row: Row, recipe: str) -> bool:
+    return row.cut.family == OURS and row.trained is not None and row.trained.recipe == recipe
 
 
 def _pair_cells(row: Row) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from deploycompress.measuring import static
 from deploycompress.network.module import GraphModule, to_torch
 from deploycompress.pipeline.ship import accuracy_in_runtime, finish
 from deploycompress.surgery.blocks import blocks
+from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import evaluation_compute
 from deploycompress.train.distil import distil
@@ -50,16 +51,20 @@ class Recipe:
 
 
 def plain() -> DistilSettings:
-    """Give the settings that everybody gets, every one written out so that new defaults change nothing."""
+    """Give the settings that everybody gets, written out so that new defaults change nothing."""
     return DistilSettings(
         batch_size=128,
-        peak_rate=0.02,
+        peak_rate=0.0,
         warm_up=0.2,
         momentum=0.9,
         weight_decay=5e-4,
         loss=LossSettings(kind=LossKind.KL, tau=0.9, temperature=4.0),
         checks=8,
         augments=True,
+        views=8,
+        averaging=0.0,
+        features=0.0,
+        patience=0,
         compiles=False,
     )
 
@@ -90,7 +95,7 @@ def train(bench: Bench, entrant: Entrant, cut: Graph, path: Path, *, images: int
     before = accuracy(module, bench.task.validation, bench.task.normalization, compute=evaluation_compute())
     report = distil(
         module,
-        bench.teacher,
+        bench.guide,
         bench.task,
         settings=settings,
         generator=make_generator(SEED),
@@ -143,6 +148,9 @@ def _prepare(module: GraphModule, bench: Bench, entrant: Entrant, *, is_ours: bo
     if is_ours and entrant.plan is not None:
         channels = trace_channels(bench.graph)
         students = Students(bench.graph, channels, blocks(bench.graph, channels=channels))
+        meant = shipped_form(students.slim(bench.graph, entrant.plan))
+        if structure_digest(meant) != structure_digest(shipped_form(module.source_graph)):
+            raise UsageError(f"The cut of {entrant.name} that is kept is of another plan; delete it.")
         pairs = layer_pairs(students, bench.graph, entrant.plan, module.source_graph)
         refit(module, bench.teacher, pairs, batches)
     elif not entrant.is_random:

@@ -40,7 +40,6 @@ from deploycompress.train.split import split_validation
 from tools import cifar_resnet
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-NORMALIZATION = "0.4914,0.4822,0.4465/0.2470,0.2435,0.2616"
 SHARES = (0.75, 0.5)
 QUANTUM, STEPS, RANDOM_SEEDS = 8, 60, 3
 
@@ -75,7 +74,7 @@ def main() -> None:
     parser.add_argument("--criteria", nargs="+", default=[criterion.value for criterion in Criterion])
     parser.add_argument("--scoring-images", type=int, default=100)
     parser.add_argument("--validation-images", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=STEPS, help="of distillation; 0 for none")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of distillation, at least 1")
     parser.add_argument("--seeds", type=int, default=RANDOM_SEEDS, help="of choices by chance")
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     options = parser.parse_args()
@@ -84,7 +83,8 @@ def main() -> None:
         whole = accuracy(bench.module, bench.task.validation, bench.task.normalization, compute=training_compute())
         print(f"\n{network}: {whole:.2%} whole; {options.scoring_images} images to score on\n")
         print(
-            "| criterion | s | width | after surgery | recalibrated | " + f"{STEPS} steps |\n|---|---|---|---|---|---|"
+            "| criterion | s | width | after surgery | recalibrated | "
+            + f"{options.steps} steps |\n|---|---|---|---|---|---|"
         )
         for name, seconds, scores in _scored(bench, options.criteria, options.seeds):
             for share in options.shares:
@@ -99,7 +99,7 @@ def _bench(network: str, scoring_images: int, validation_images: int) -> Bench:
     graph = capture(torch_network.eval(), input_shape=(1, 3, 32, 32))
     data = load_data(str(SHARED / "data" / "cifar10" / "train-*.npz"), input_shape=(3, 32, 32), num_classes=10)
     training, validation = split_validation(data, generator=np.random.default_rng(0), at_most=validation_images)
-    task = TaskData(training=training, validation=validation, normalization=make_normalization(NORMALIZATION, training))
+    task = TaskData(training=training, validation=validation, normalization=make_normalization(None, training))
     module = to_torch(graph)
 
     def batches(seed: int, samples: int, batch_size: int) -> list[Batch]:

@@ -26,7 +26,7 @@ HELP = with_examples(
     "deploycompress --profile x86 --constraint 'latency_ratio <= 0.75' --budget 20m \\\n"
     "    --arch mymodels:resnet20 --input-shape 1,3,32,32 --data 'train-*.npz' \\\n"
     "    --test-data test.npz --out slim resnet20.pt",
-    "deploycompress --profile x86 --data ./photos --metric mymodels:iou segmenter.onnx",
+    "deploycompress --profile x86 --data ./train --metric mymodels:top5 model.onnx",
     "deploycompress --profile x86 model.pt2",
     "deploycompress --profile x86 --dry-run --json model.onnx",
 )

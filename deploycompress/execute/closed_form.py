@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from deploycompress.channels.records import Channels
 from deploycompress.execute.stages import StageTimer
+from deploycompress.graph import UNKNOWN_SIZE
 from deploycompress.network.module import GraphModule
 from deploycompress.train.batches import Batch
 from deploycompress.train.calibration_batches import calibration_batches
@@ -23,6 +24,9 @@ from deploycompress.train.refit import refit
 from deploycompress.train.refit_settings import RefitReport
 
 Mask = NDArray[np.bool_]
+
+_SCORING_BYTES = 2**31
+_LEAST_BATCH, _MOST_BATCH = 8, 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +65,27 @@ class ClosedForm:
         ties = [replace(tie, channels=tie.channels[kept[tie.channels]]) for tie in channels.ties]
         axes = {name: (axis, numbers[kept[numbers]]) for name, (axis, numbers) in channels.axes.items()}
         # other images than those of the statistics, which would flatter the channels they know
-        batches = replace(self, seed=self.seed + 1)._batches(images)
+        batches = replace(self, seed=self.seed + 1)._batches(images, batch_size=_scored_at_a_time(module))
         with self.timer.stage("score"):
             placed = module.to(self.compute.device)
             scores = score_channels(criterion, placed, ties, channels.count, batches, axes=axes)
         scores[~kept] = -np.inf
         return scores
 
-    def _batches(self, images: int) -> Iterator[Batch]:
+    def _batches(self, images: int, *, batch_size: int = 256) -> Iterator[Batch]:
         return calibration_batches(
             self.task.training,
             self.task.normalization,
             generator=np.random.default_rng(self.seed),
             samples=images,
-            batch_size=256,
+            batch_size=batch_size,
             device=self.compute.device,
         )
+
+
+def _scored_at_a_time(module: GraphModule) -> int:
+    """Bound what gradients keep: every value of the network, for each image of a batch."""
+    shapes = module.source_graph.shapes
+    values = [shapes[name] for node in module.source_graph.nodes for name in node.outputs if name in shapes]
+    kept = sum(4 * int(np.prod(shape)) for shape in values if UNKNOWN_SIZE not in shape)
+    return max(_LEAST_BATCH, min(_MOST_BATCH, _SCORING_BYTES // max(kept, 1)))

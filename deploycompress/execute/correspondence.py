@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from deploycompress.execute.students import Students
 from deploycompress.graph import Array, Graph
 from deploycompress.plan import Plan
+from deploycompress.surgery.cut import selections
+from deploycompress.surgery.masks import kept_channels
 from deploycompress.train.layer_pair import LayerPair
 from deploycompress.train.linear_layer import LinearLayer, linear_layers, places_of
 
 Positions = NDArray[np.int64]
+
+FLOAT32_EXACT = 2**24  # whole numbers below it are exact in float32
 
 
 def layer_pairs(students: Students, teacher: Graph, plan: Plan, student: Graph) -> tuple[LayerPair, ...]:
@@ -33,22 +37,22 @@ def layer_pairs(students: Students, teacher: Graph, plan: Plan, student: Graph) 
     """
     before, after = linear_layers(teacher), linear_layers(student)
     common = [name for name in after if name in before and _same_places(teacher, student, before[name], after[name])]
-    left = [_numbered(students, teacher, plan, {name: before[name].order[axis] for name in common}) for axis in (0, 1)]
-    return tuple(_pairs(teacher, before, after, common, left[0], left[1]))
+    outputs, inputs = (
+        _left(students, teacher, plan, {name: before[name].order[axis] for name in common}) for axis in (0, 1)
+    )
+    return tuple(_pairs(teacher, before, after, outputs, inputs))
 
 
 def _pairs(
     teacher: Graph,
     before: Mapping[str, LinearLayer],
     after: Mapping[str, LinearLayer],
-    common: list[str],
-    outputs_left: Mapping[str, Array],
-    inputs_left: Mapping[str, Array],
+    outputs_left: Mapping[str, Positions],
+    inputs_left: Mapping[str, Positions],
 ) -> Iterator[LayerPair]:
-    for name in common:
+    for name, outputs in outputs_left.items():
         old, new = before[name], after[name]
-        outputs = _along(outputs_left[name], old.order[0])
-        inputs = _input_channels(outputs, _along(inputs_left[name], old.order[1]), old, new, teacher)
+        inputs = _input_channels(outputs, inputs_left[name], old, new, teacher)
         if inputs is not None:
             yield LayerPair(
                 weight=name, teacher_input=old.input, teacher_output=old.output,
@@ -56,14 +60,28 @@ def _pairs(
             )  # fmt: skip
 
 
-def _numbered(students: Students, teacher: Graph, plan: Plan, axes: Mapping[str, int]) -> Mapping[str, Array]:
-    """Cut kernels whose every entry is its own position along an axis."""
-    numbers = {}
+def _left(students: Students, teacher: Graph, plan: Plan, axes: Mapping[str, int]) -> dict[str, Positions]:
+    """Cut kernels whose every entry is its own position along an axis, and read off what is left.
+
+    Such kernels take no room of their own before they are cut; so channels are only chosen, never taken out of them.
+    """
+    numbers = {name: _numbered(teacher.weights[name].shape, axis) for name, axis in axes.items()}
+    bare = students.bare(teacher.with_weights(numbers), plan)
+    chosen: Mapping[str, list[Array | None]] = {}
+    if plan.keep:
+        channels = students.bare_channels(plan)
+        chosen = selections(bare, channels, kept_channels(channels, plan))
+    found = {}
     for name, axis in axes.items():
-        shape = teacher.weights[name].shape
-        line = np.arange(shape[axis], dtype=np.float64).reshape([-1 if at == axis else 1 for at in range(len(shape))])
-        numbers[name] = np.broadcast_to(line, shape)
-    return students.slim(teacher.with_weights(numbers), plan).weights
+        along, positions = _along(bare.weights[name], axis), chosen[name][axis] if name in chosen else None
+        found[name] = along if positions is None else along[positions]
+    return found
+
+
+def _numbered(shape: tuple[int, ...], axis: int) -> Array:
+    exact = np.float32 if shape[axis] <= FLOAT32_EXACT else np.float64
+    line = np.arange(shape[axis], dtype=exact).reshape([-1 if at == axis else 1 for at in range(len(shape))])
+    return np.broadcast_to(line, shape)
 
 
 def _along(numbers: Array, axis: int) -> Positions:

@@ -248,7 +248,7 @@ class LocalEnvironment:
 
         After an advance the current weights are no teacher whose layers could be matched, and statistics must do.
         """
-        module = to_torch(self.student(plan))
+        module, self.refitted = to_torch(self.student(plan)), None
         if plan.is_empty or self._lineage.was_distilled(plan):
             return module
         if self._settings.refit_images and self._lineage.source(plan) is self._teacher:

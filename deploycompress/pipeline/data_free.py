@@ -19,6 +19,7 @@ Document = dict[str, Any]  # Any: JSON
 
 SOURCE = "synthesised from batch norm statistics"
 IMAGES = 2048
+FEW = 500
 SHARE = 1 / 6
 """Of the time that is left, at most, goes into images."""
 VALIDATION_SHARE = 0.2
@@ -89,5 +90,10 @@ def make_up_data(
             settings=settings,
             on_progress=show,
             deadline=limit.left,
+        )
+    if len(synthesis.images) < FEW:
+        progress.warning(
+            f"Only {len(synthesis.images)} images were synthesised in the time there is; they hardly rank students. Give "
+            "more time (--budget)."
         )
     return MadeUp(data=make_dataset(synthesis.images, None, source=SOURCE), synthesis=synthesis)

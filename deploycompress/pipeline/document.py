@@ -16,6 +16,7 @@ from deploycompress.pipeline.figures import describe_latency
 from deploycompress.pipeline.final import Final
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
+from deploycompress.pipeline.rounds import plan_rounds
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
 from deploycompress.train.distil_settings import DistilReport
@@ -117,7 +118,7 @@ def _network(graph: Graph, measurement: Measurement, accuracy: float | None) -> 
         "activation_peak_bytes": measurement.activation_peak_bytes,
         "peak_rss_bytes": measurement.peak_rss_bytes,
         "evidence": {
-            "accuracy": str(Evidence.MEASURED),
+            **({} if accuracy is None else {"accuracy": str(Evidence.MEASURED)}),
             **dict.fromkeys(("latency_ms", "peak_rss_bytes"), str(measurement.evidence)),
             "activation_peak_bytes": str(measurement.activation_evidence),
             **dict.fromkeys(("params", "macs", "weights_bytes", "file_bytes"), str(Evidence.ANALYTIC)),
@@ -177,7 +178,7 @@ def _training(job: Job, outcome: Outcome) -> Document:
         "stopped": str(report.stopped),
         "compute": report.compute,
         "settings": _plain(job.settings.training),
-        "rounds": job.settings.recovery.rounds,
+        "rounds": len(plan_rounds(outcome.found.plan, job.settings.recovery.rounds)),
         "refit": _refit(outcome.refitted),
     }
 

@@ -65,7 +65,7 @@ def judge_finally(task: TaskData, held_out: HeldOut | None, *, teacher: bytes, s
         split="validation" if held_out is None else "test",
         validated=found if held_out is None else _student_score(student, teacher, own, task.score)[0],
         relative_error=error,
-        accuracy=_accuracy(student, teacher, judged, task.score, score),
+        accuracy=score if task.score is ACCURACY else _accuracy(student, teacher, judged, task),
     )
 
 
@@ -88,10 +88,10 @@ def _teacher_score(teacher: bytes, judged: HeldOut, score: Score) -> float:
     return accuracy_in_runtime(teacher, judged.data, judged.normalization) if score is ACCURACY else 1.0
 
 
-def _accuracy(student: bytes, teacher: bytes, judged: HeldOut, score: Score, scored: Pair) -> Pair | None:
+def _accuracy(student: bytes, teacher: bytes, judged: HeldOut, task: TaskData) -> Pair | None:
     """Give the accuracy, where the classes are known and the outputs name some."""
-    if score is ACCURACY or not (score.names_classes and judged.data.is_labelled):
-        return scored if score is ACCURACY else None
+    if not (judged.data.is_labelled and (task.score.names_classes or task.training.is_labelled)):
+        return None
     return Pair(
         teacher=accuracy_in_runtime(teacher, judged.data, judged.normalization),
         student=accuracy_in_runtime(student, judged.data, judged.normalization),

@@ -18,7 +18,7 @@ from deploycompress.pipeline.data_free import VALIDATION_SHARE, MadeUp, make_up_
 from deploycompress.pipeline.policies import with_policy
 from deploycompress.pipeline.settings import Settings, read_settings
 from deploycompress.pipeline.space import build_space
-from deploycompress.pipeline.task import DataSpec, HeldOut, make_task, read_data, read_held_out
+from deploycompress.pipeline.task import DataSpec, HeldOut, choose_score, make_task, read_data, read_held_out
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
 from deploycompress.report.progress import Progress, SilentProgress
@@ -154,17 +154,22 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         channels = trace_channels(teacher)
         offered = blocks(teacher, channels=channels)
     made_up = None
+    with progress.stage("read the data"):
+        if request.data is None:
+            score = choose_score(teacher, is_labelled=False, metric=request.metric)
+            held_out = _read_real_test(request, teacher, score)
+        else:
+            task, held_out = _read_given(request, teacher, known)
+            score = task.score
+        _check_rows(rows, score)
     if request.data is None:
         made_up = make_up_data(
             teacher, count=request.images, settings=settings.synthesis, seed=request.seed, left_s=clock.left_s,
             progress=progress,
         )  # fmt: skip
-    with progress.stage("read the data"):
-        if made_up is None:
-            task, held_out = _read_given(request, teacher, known)
-        else:
-            task, held_out = _read_made_up(request, teacher, made_up)
-        _check_rows(rows, task.score)
+        task = make_task(
+            teacher, made_up.data, normalize="none", metric=request.metric, seed=request.seed, share=VALIDATION_SHARE
+        )
     return Job(
         teacher=teacher,
         channels=channels,
@@ -177,7 +182,7 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         profile=profile,
         targets=request.targets,
         constraints=rows,
-        settings=settings if task.score.names_classes else _matching_outputs(settings),
+        settings=settings if task.score.names_classes or task.training.is_labelled else _matching_outputs(settings),
         epochs=request.epochs,
         evaluations=request.evaluations,
         seed=request.seed,
@@ -194,15 +199,17 @@ def _read_given(request: Request, teacher: Graph, known: Dataset | None) -> tupl
     return task, None if test is None else HeldOut(data=test, normalization=task.normalization)
 
 
-def _read_made_up(request: Request, teacher: Graph, made_up: MadeUp) -> tuple[TaskData, HeldOut | None]:
+def _read_real_test(request: Request, teacher: Graph, score: Score) -> HeldOut | None:
     """Real test images have a normalisation of their own; made-up ones are the network's input as they are."""
-    task = make_task(
-        teacher, made_up.data, normalize="none", metric=request.metric, seed=request.seed, share=VALIDATION_SHARE
-    )
     if request.test_data is None:
-        return task, None
-    test = read_held_out(teacher, request.test_data, task)
-    return task, HeldOut(data=test, normalization=make_normalization(request.normalize, test))
+        if request.normalize is not None:
+            raise UsageError(
+                f"--normalize {request.normalize} says how pixels become inputs, and a run without --data and "
+                "--test-data sees none; leave it out, or give images."
+            )
+        return None
+    test = read_held_out(teacher, request.test_data, score)
+    return HeldOut(data=test, normalization=make_normalization(request.normalize, test))
 
 
 def _check_rows(rows: Sequence[Constraint], score: Score) -> None:

@@ -27,7 +27,8 @@ from deploycompress.train.score import ACCURACY, Answered
 
 ORACLE_TOLERANCE = 1e-4
 PARITY_TOLERANCE = 1e-3
-BATCH = 250
+MOST_BATCH = 250
+BATCH_BYTES = 2**27  # of outputs: a dense output of 250 images would fill the memory
 START_S = 1.0  # to start a measuring process and load two models several times
 
 
@@ -119,8 +120,10 @@ def shipping_seconds(settings: ShipSettings, profile: Profile) -> float:
 
 
 def answered_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> Iterator[Answered]:
-    """Ask ONNX Runtime about every image, in order, in batches of `BATCH`."""
-    parts = [slice(start, start + BATCH) for start in range(0, len(data), BATCH)]
+    """Ask ONNX Runtime about every image, in order, in batches whose outputs are of bounded size."""
+    first = next(predict(model, [normalize_numpy(data.images[:1], normalization)]))
+    size = max(1, min(MOST_BATCH, BATCH_BYTES // max(1, sum(output.nbytes for output in first))))
+    parts = [slice(start, start + size) for start in range(0, len(data), size)]
     inputs = (normalize_numpy(data.images[part], normalization) for part in parts)
     for part, outputs in zip(parts, predict(model, inputs), strict=True):
         yield Answered(

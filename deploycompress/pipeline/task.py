@@ -24,6 +24,9 @@ VALIDATION_IMAGES = 2500
 ANSWER_BYTES = 2**28
 """Room for the teacher's answers to the validation images; where one answer is large, fewer images validate."""
 
+METRIC_BYTES = 2**31
+"""Most that the answers to the held-out images may take where the user's function is given all of them."""
+
 DataSpec = str | Sequence[str]
 ImageShape = tuple[int, int, int]
 
@@ -69,7 +72,7 @@ def read_data(
     task = make_task(teacher, whole, normalize=normalize, metric=metric, seed=seed)
     if test_data is None:
         return task, None
-    test = read_held_out(teacher, test_data, task)
+    test = read_held_out(teacher, test_data, task.score)
     _check_like(test, whole)
     return task, test
 
@@ -95,29 +98,37 @@ def make_task(
     score = choose_score(teacher, is_labelled=whole.is_labelled, metric=metric)
     check_fits(whole, input_shape=image_shape(teacher), num_classes=class_count(teacher, score))
     normalization = make_normalization(normalize, whole)
-    most = min(VALIDATION_IMAGES, max(1, ANSWER_BYTES // _answer_bytes(teacher)))
+    most = min(VALIDATION_IMAGES, max(1, ANSWER_BYTES // answer_bytes(teacher)))
     training, validation = split_validation(whole, generator=np.random.default_rng(seed), fraction=share, at_most=most)
     if score.needs_answers:
-        training = replace(training, labels=None, class_names=())
         validation = _answered(teacher, validation, normalization)
+        if not _names_classes(teacher, whole):
+            training = replace(training, labels=None, class_names=())
     return TaskData(training=training, validation=validation, normalization=normalization, score=score)
 
 
-def read_held_out(teacher: Graph, spec: DataSpec, task: TaskData) -> Dataset:
+def read_held_out(teacher: Graph, spec: DataSpec, score: Score) -> Dataset:
     """Read held-out data.
 
     Args:
         teacher: the network that shall read them.
         spec: where they are.
-        task: what students are trained on.
+        score: what students are judged by.
 
     Raises:
-        DataError: the data cannot be read, do not fit the network, or lack labels that the score needs.
+        DataError: the data cannot be read, do not fit the network, lack labels that the score needs, or are too many
+            for a function that wants all answers at once.
     """
-    classes = class_count(teacher, task.score)
+    classes = class_count(teacher, score)
     test = load_data(spec, input_shape=image_shape(teacher), num_classes=classes, default_split="test")
-    if task.score is ACCURACY and not test.is_labelled:
+    if score is ACCURACY and not test.is_labelled:
         raise DataError(f"{test.source} has no labels, the training data have; give test data with labels, or none.")
+    most = METRIC_BYTES // answer_bytes(teacher)
+    if score.metric is not None and len(test) > most:
+        raise DataError(
+            f"{score.name} is given the answers to all {len(test)} images of {test.source} at once, "
+            f"{len(test) * answer_bytes(teacher) / 2**30:.1f} GiB; give at most {most} test images."
+        )
     return test
 
 
@@ -155,7 +166,13 @@ def _gives_logits(teacher: Graph) -> bool:
     return len(teacher.outputs) == 1 and len(shape) == 2 and shape[1] > 1
 
 
-def _answer_bytes(teacher: Graph) -> int:
+def _names_classes(teacher: Graph, data: Dataset) -> bool:
+    """Say whether labels are numbers of the network's logits, whatever students are judged by."""
+    logits = teacher.shapes.get(teacher.outputs[0].name, ())
+    return _gives_logits(teacher) and data.labels is not None and int(data.labels.max()) < logits[1]
+
+
+def answer_bytes(teacher: Graph) -> int:
     """Count what the answers to one image take as float32.
 
     Raises:

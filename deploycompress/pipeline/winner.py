@@ -46,7 +46,7 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
             )
             reports.append(report)
             if part.plan != plan:
-                environment.go_on_from(part.plan, module, report.accuracy, to=plan)
+                environment.go_on_from(part.plan, module, report.accuracy, to=rounds[number + 1].plan)
     if any(report.stopped is StopReason.DIVERGED for report in reports):
         job.progress.warning("The winner's training diverged; the best weights before that ship.")
     return module, _summed(reports)

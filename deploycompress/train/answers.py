@@ -10,6 +10,12 @@ from deploycompress.train.losses import Outputs
 MOST_BYTES = 2**29
 
 
+def bytes_of(outputs: Outputs) -> int:
+    """Count the bytes of a network's outputs."""
+    several = outputs if isinstance(outputs, tuple) else (outputs,)
+    return sum(output.numel() * output.element_size() for output in several)
+
+
 class Answers:
     """The teacher's outputs by number of the view.
 
@@ -42,7 +48,7 @@ class Answers:
 
     def _keep(self, found: torch.Tensor, numbers: torch.Tensor) -> None:
         if self._kept is None:
-            if self._count * found[0].numel() * found.element_size() > MOST_BYTES:
+            if self._count * bytes_of(found[:1]) > MOST_BYTES:
                 return
             self._kept = found.new_empty((self._count, *found.shape[1:]))
         self._kept[numbers.to(self._kept.device)] = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,7 +29,7 @@ def calibration_batches(
         normalization: how the network wants its pixels.
         generator: decides which.
         samples: how many, at most all.
-        batch_size: images at a time.
+        batch_size: images at a time, at most.
         device: where the batches shall lie.
 
     Yields:
@@ -37,7 +38,8 @@ def calibration_batches(
     target = device or torch.device("cpu")
     chosen = generator.choice(len(data), size=min(samples, len(data)), replace=False)
     labels = labels_of(data, device=target)
-    for start in range(0, len(chosen), batch_size):
-        indices = torch.from_numpy(chosen[start : start + batch_size])
+    # parts of equal size, within one, so that each image counts alike where batches do
+    for part in np.array_split(chosen, math.ceil(len(chosen) / batch_size)):
+        indices = torch.from_numpy(part)
         pixels = torch.from_numpy(data.images[indices.numpy()]).to(target)
         yield normalize(pixels, normalization), None if labels is None else labels[indices.to(target)]

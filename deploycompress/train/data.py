@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploycompress.errors import DataError
-from deploycompress.train.dataset import Dataset, concatenate
+from deploycompress.train.dataset import Dataset, check_several_classes, concatenate
 from deploycompress.train.source_digits import read_digits
 from deploycompress.train.source_factory import FACTORY, read_factory
 from deploycompress.train.source_folder import read_folder
@@ -78,8 +78,9 @@ def check_fits(data: Dataset, *, input_shape: ImageShape | None, num_classes: in
     """Check a dataset against the network that shall read it.
 
     Raises:
-        DataError: image size, channels or classes differ from the network's.
+        DataError: image size, channels or classes differ from the network's, or there is one class only.
     """
+    check_several_classes(data)
     if input_shape is not None and data.image_shape != input_shape:
         raise DataError(
             f"The images of {data.source} are {_size(data.image_shape)}, the network reads {_size(input_shape)}"

@@ -167,8 +167,17 @@ def _check_labels(labels: NDArray[np.int64], source: str) -> None:
         raise DataError(f"{source} holds no labels; give at least one image per class.")
     if int(labels.min()) < 0:
         raise DataError(f"{source} has the label {int(labels.min())}; class numbers start at 0.")
-    if int(labels.min()) == int(labels.max()):
+
+
+def check_several_classes(data: Dataset) -> None:
+    """Refuse labels that teach nothing.
+
+    Raises:
+        DataError: all images are of one class.
+    """
+    labels = data.labels
+    if labels is not None and int(labels.min()) == int(labels.max()):
         raise DataError(
-            f"All {len(labels)} images of {source} are of class {int(labels[0])}; give images of two classes or more, "
-            "or leave out the labels, so that students are judged by how well they agree with the teacher."
+            f"All {len(labels)} images of {data.source} are of class {int(labels[0])}; give images of two classes or "
+            "more, or leave out the labels, so that students are judged by how well they agree with the teacher."
         )

@@ -39,6 +39,8 @@ def choose_taps(pairs: Sequence[LayerPair], teacher: Graph) -> tuple[FeatureTap,
         teacher: gives the shapes.
     """
     shapes, inputs = teacher.shapes, {port.name for port in teacher.inputs}
+    # what has its channels on another axis than 1 is left out: a product on [N, T, C]
+    pairs = [pair for pair in pairs if len(shapes[pair.teacher_input]) in (2, 4)]
     ends = [pair for pair in pairs if shapes[pair.teacher_input][2:] != shapes[pair.teacher_output][2:]]
     taps = {
         pair.student_input: FeatureTap(

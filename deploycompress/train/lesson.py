@@ -55,7 +55,8 @@ class Lesson:
         self._student: Any = student  # Any: with taps, a network that can be observed
         self._teacher: Any = teacher  # Any: likewise
         self._forward: Any = torch.compile(student) if settings.compiles else student  # Any: either is callable
-        self._answers = Answers(teacher, count=len(task.training) * settings.views)
+        views = settings.views if settings.augments else 1
+        self._answers = Answers(teacher, count=len(task.training) * views)
         self._normalization = task.normalization
         self._settings = settings
         self._compute = compute
@@ -65,7 +66,7 @@ class Lesson:
             batch_size=settings.batch_size,
             generator=generator,
             augmentation=default_augmentation(task.training) if settings.augments else None,
-            views=settings.views,
+            views=views,
             device=compute.device,
         )
         self.average = WeightAverage(student, decay=settings.averaging) if settings.averaging else None

@@ -54,6 +54,31 @@ def matching_values(student: Graph, teacher: Graph, pairs: Iterable[LayerPair]) 
     return {name: match for name, match in found.items() if name not in doubtful}
 
 
+def untouched_values(student: Graph, teacher: Graph, touched: Collection[str]) -> set[str]:
+    """Find the values that the same nodes make of the same images in both networks.
+
+    Args:
+        student: the cut graph.
+        teacher: the graph it was cut from.
+        touched: constants of the student that are not the teacher's.
+
+    Returns:
+        Their names, which are the same in both; constants that are the teacher's are among them.
+    """
+    makers = teacher.producers()
+    found = {port.name for port in student.inputs} | set(student.weights).difference(touched)
+    for node in student.nodes:
+        theirs = makers.get(node.outputs[0])
+        if theirs is not None and found.issuperset(node.reads) and _is_same_call(node, theirs):
+            found.update(node.outputs)
+    return found
+
+
+def _is_same_call(mine: Node, theirs: Node) -> bool:
+    what = [(node.op, node.domain, node.inputs, node.outputs) for node in (mine, theirs)]
+    return what[0] == what[1] and mine.attributes == theirs.attributes
+
+
 def _way_back(
     pair: LayerPair,
     makers: tuple[Mapping[str, Node], Mapping[str, Node]],

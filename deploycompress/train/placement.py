@@ -37,7 +37,7 @@ def placement(graph: Graph, layer: LinearLayer) -> Placement:
     reader = readers.get(layer.output)
     norm: tuple[str, ...] = ()
     result, added, epsilon = layer.output, "", 0.0
-    if reader is not None and _is_norm(graph, reader):
+    if reader is not None and _is_norm(graph, reader) and _has_channels_on_axis_one(graph, layer):
         result, norm = reader.outputs[0], reader.inputs[1:5]
         epsilon = float(reader.attributes.get("epsilon", DEFAULT_EPSILON))
     elif reader is not None and reader.op == "Add" and not layer.bias and (name := _constant(graph, reader, layer)):
@@ -66,11 +66,17 @@ def _is_norm(graph: Graph, node: Node) -> bool:
     )
 
 
+def _has_channels_on_axis_one(graph: Graph, layer: LinearLayer) -> bool:
+    """Whether a layer's channels lie where a batch norm looks for them; a product has them on its last axis."""
+    return bool(layer.axes) or len(graph.shapes.get(layer.output, ())) == 2
+
+
 def _constant(graph: Graph, node: Node, layer: LinearLayer) -> str:
-    """Name the constant of one number per channel that a node adds to a product; empty for anything else."""
+    """Name the constant of one number per channel that this node alone adds to a product; empty for anything else."""
     name = next((one for one in node.inputs if one in graph.weights), "")
     outputs = graph.weights[layer.weight].shape[layer.order[0]]
-    return name if name and not layer.axes and graph.weights[name].shape == (outputs,) else ""
+    is_own = bool(name) and not layer.axes and graph.uses()[name] == 1
+    return name if is_own and graph.weights[name].shape == (outputs,) else ""
 
 
 def _sum(graph: Graph, node: Node | None, result: str) -> tuple[str, str]:

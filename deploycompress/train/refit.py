@@ -3,6 +3,7 @@
 Each layer gets the kernel and offset with which its result, on what it now reads, comes nearest to what the teacher
 makes there (He, Zhang and Sun 2017, section 3.2). What a layer adds to a residual stream also makes up for the error
 that is in the stream already, and for what removed blocks behind it used to add.
+Batch norms get the statistics of what they now read on the way, except where nothing has changed before them.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from deploycompress.errors import DataError, ModelError
+from deploycompress.graph import Node
 from deploycompress.network.module import GraphModule
 from deploycompress.train.batches import Batch
 from deploycompress.train.compute import device_of
 from deploycompress.train.generator import make_generator
 from deploycompress.train.layer_pair import LayerPair
+from deploycompress.train.matching import untouched_values
 from deploycompress.train.refit_job import LayerJob, plan_jobs
 from deploycompress.train.refit_layer import LayerData, fit_layer
 from deploycompress.train.refit_settings import LayerFit, RefitReport, RefitSettings
@@ -59,7 +63,9 @@ def refit(
     _check_weights(teacher, "teacher")
     jobs, skipped = plan_jobs(student.source_graph, teacher.source_graph, pairs, matches_stream=how.matches_stream)
     weights = _weights(student)
-    mine, theirs = Walk(student, images), Walk(teacher, images, [job.target for job in jobs])
+    norms = _Norms(student, teacher)
+    mine = Walk(student, images, renews=norms.are_stale)
+    theirs = Walk(teacher, images, [job.target for job in jobs])
     judges, generator = _judges(images), make_generator(how.seed)
     fits: list[LayerFit] = []
     for job in jobs:
@@ -76,12 +82,34 @@ def refit(
             skipped[job.layer.weight] = found
         else:
             fits.append(found)
+            norms.note(job, found)
+    mine.finish_norms()
     return RefitReport(
         layers=tuple(fits),
         skipped=skipped,
         images=sum(map(len, images)),
         seconds=time.perf_counter() - started,
     )
+
+
+class _Norms:
+    """Knows which batch norms still have statistics of what the teacher's read."""
+
+    def __init__(self, student: GraphModule, teacher: GraphModule) -> None:
+        self._graphs = student.source_graph, teacher.source_graph
+        self._touched = _touched(student, teacher)
+        self._settled: set[str] = set()
+
+    def note(self, job: LayerJob, fit: LayerFit) -> None:
+        """Take in that a layer was looked at, and the norm behind it with it."""
+        self._settled.update(job.place.norm)
+        if fit.kept:
+            self._touched.add(job.layer.weight)
+
+    def are_stale(self, norm: Node) -> bool:
+        """Say of one whether it needs others."""
+        is_settled = norm.input(3) in self._settled
+        return not is_settled and norm.inputs[0] not in untouched_values(*self._graphs, self._touched)
 
 
 def _fit(
@@ -128,3 +156,18 @@ def _check_weights(module: GraphModule, who: str) -> None:
     for name, tensor in _weights(module).items():
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"Weight {name!r} of the {who} holds NaN or infinity; start from a sound model.")
+
+
+def _touched(student: GraphModule, teacher: GraphModule) -> set[str]:
+    """Name the student's constants that are not the teacher's."""
+    mine, theirs = _weights(student), _weights(teacher)
+    arrays, others = student.source_graph.weights, teacher.source_graph.weights
+    found = set()
+    for name, array in arrays.items():
+        if name in mine and name in theirs:
+            is_same = mine[name].dtype == theirs[name].dtype and torch.equal(mine[name], theirs[name])
+        else:
+            is_same = name not in mine and name in others and np.array_equal(array, others[name])
+        if not is_same:
+            found.add(name)
+    return found

@@ -13,6 +13,7 @@ from deploycompress.train.layer_pair import LayerPair
 from deploycompress.train.linear_layer import LinearLayer, linear_layers, places_of
 from deploycompress.train.matching import Match, matching_values
 from deploycompress.train.placement import Placement, placement
+from deploycompress.views import constant_views
 
 Positions = NDArray[np.int64]
 
@@ -44,9 +45,11 @@ def plan_jobs(
     Returns:
         Jobs in the order of the pairs, and why other layers of the student have none, by kernel.
     """
+    skipped = dict.fromkeys(_transposed(student), "transposed convolutions are not fitted")
     mine, theirs = linear_layers(student), linear_layers(teacher)
     matches = matching_values(student, teacher, pairs) if matches_stream else {}
     order = {name: index for index, node in enumerate(student.nodes) for name in node.outputs}
+    skipped.update(dict.fromkeys(mine, "the teacher's same layer was not found"))
     jobs: list[LayerJob] = []
     for pair in pairs:
         layer = mine[pair.weight]
@@ -55,9 +58,19 @@ def plan_jobs(
         for target, beside in _choices(place, other, matches, pair.outputs, is_last=is_last):
             if places_of(student, layer, place.result) == places_of(teacher, layer, target) is not None:
                 jobs.append(LayerJob(layer=layer, place=place, target=target, channels=pair.outputs, beside=beside))
+                del skipped[pair.weight]
                 break
-    served = {job.layer.weight for job in jobs}
-    return jobs, {name: "the teacher's same layer was not found" for name in mine if name not in served}
+        else:
+            skipped[pair.weight] = (
+                "the teacher's same layer makes values of another form: in size, norm or added constant"
+            )
+    return jobs, skipped
+
+
+def _transposed(graph: Graph) -> list[str]:
+    views = constant_views(graph)
+    kernels = [node.input(1) for node in graph.nodes if node.op == "ConvTranspose" and node.is_standard]
+    return [views[name].constant for name in kernels if name in views]
 
 
 def _choices(
@@ -66,7 +79,7 @@ def _choices(
     """List targets with what is added beside, the best first.
 
     What later layers read comes first, for there removed blocks have left their traces; then the sum that the teacher's
-    own layer adds to, where this layer is the last to add; then its own result.
+    own layer adds to, where this layer is the last to add; then its own result, if that is of the same form.
     """
     found = []
     for name, beside in ((place.result, ""), (place.total, place.beside)):
@@ -75,4 +88,5 @@ def _choices(
             found.append((match.value, beside))
     if is_last and other.total:
         found.append((other.total, place.beside))
-    return [*found, (other.result, "")]
+    has_same_form = (bool(place.norm), bool(place.added)) == (bool(other.norm), bool(other.added))
+    return [*found, (other.result, "")] if has_same_form else found

@@ -81,8 +81,11 @@ def match_of(error: float) -> float:
 def relative_error(batches: Iterable[Answered]) -> float:
     """Compute ||student - teacher|| / ||teacher|| over all images, averaged over the outputs of float type.
 
+    An output that the teacher leaves at zero on all images has no relative error and does not count, unless all do.
+
     Returns:
-        Zero or more; infinite where an output is not finite, or is not zero although the teacher's is.
+        Zero or more; infinite where an output is not finite, or where all of the teacher's are zero and the student's
+        are not.
     """
     sums: dict[int, list[float]] = {}
     for batch in batches:
@@ -92,7 +95,10 @@ def relative_error(batches: Iterable[Answered]) -> float:
                 total = sums.setdefault(index, [0.0, 0.0])
                 total[0] += float(np.square(exact - reference).sum())
                 total[1] += float(np.square(reference).sum())
-    return sum(_relative(difference, norm) for difference, norm in sums.values()) / len(sums)
+    if not all(math.isfinite(difference) for difference, _ in sums.values()):
+        return math.inf
+    alive = [pair for pair in sums.values() if pair[1] > 0] or list(sums.values())
+    return sum(_relative(difference, norm) for difference, norm in alive) / len(alive)
 
 
 def joined(parts: Sequence[Answers]) -> Answers:
@@ -101,8 +107,6 @@ def joined(parts: Sequence[Answers]) -> Answers:
 
 
 def _relative(difference: float, norm: float) -> float:
-    if not math.isfinite(difference):
-        return math.inf
     if norm > 0:
         return math.sqrt(difference / norm)
     return 0.0 if difference == 0 else math.inf

@@ -16,6 +16,7 @@ from torch import nn
 
 from deploycompress.errors import UsageError
 from deploycompress.train.accuracy import evaluation_mode
+from deploycompress.train.answers import MOST_BYTES, bytes_of
 from deploycompress.train.batches import Batch, labels_of
 from deploycompress.train.compute import Compute, placed_on
 from deploycompress.train.distil_settings import DistilSettings, TaskData
@@ -93,11 +94,23 @@ class ShortCourse:
         images, labels = self._batch(step)
         with self._compute.autocast():
             answer = student(images)
-        loss = combined_loss(answer, self._answers[step], labels, self._settings.loss)
+        lesson = self._answers[step] if step < len(self._answers) else self._ask(images)
+        loss = combined_loss(answer, lesson, labels, self._settings.loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         return loss.detach()
+
+    def _ask(self, images: torch.Tensor) -> Outputs:
+        """Ask about images whose answers are too large to be kept."""
+        with (
+            placed_on(self._compute.device, self._teacher),
+            evaluation_mode(self._teacher),
+            torch.no_grad(),
+            self._compute.autocast(),
+        ):
+            found: Outputs = self._teacher(images)
+        return found
 
     def _batch(self, step: int) -> Batch:
         first = step * self._settings.batch_size
@@ -113,4 +126,7 @@ class ShortCourse:
         with placed_on(self._compute.device, self._teacher), evaluation_mode(self._teacher), torch.no_grad():
             for step in missing:
                 with self._compute.autocast():
-                    self._answers.append(self._teacher(self._batch(step)[0]))
+                    found: Outputs = self._teacher(self._batch(step)[0])
+                if bytes_of(found) * steps > MOST_BYTES:
+                    return
+                self._answers.append(found)

@@ -17,8 +17,8 @@ def split_validation(
     Args:
         data: training data.
         generator: decides which images go where.
-        fraction: share of each class, or of all images without labels, that becomes validation data, in (0, 1); at
-            least one image of each class stays on either side.
+        fraction: share of each class, or of all images without labels or with more classes than `at_most`, that becomes
+            validation data, in (0, 1); at least one image of each class, or of all, stays on either side.
         at_most: upper limit of the validation part, in images (lowers the share).
 
     Returns:
@@ -31,7 +31,7 @@ def split_validation(
         raise DataError(f"A validation share of {fraction} with at most {at_most} images; expected a share in (0, 1).")
     share = min(fraction, at_most / len(data))
     is_validation = np.zeros(len(data), dtype=bool)
-    for name, members in _strata(data):
+    for name, members in _strata(data, most=at_most):
         if len(members) < 2:
             raise DataError(f"{name} has one image; at least two are needed, one to train and one to check.")
         count = min(max(1, int(share * len(members) + 0.5)), len(members) - 1)
@@ -39,8 +39,8 @@ def split_validation(
     return data.take(np.flatnonzero(~is_validation)), data.take(np.flatnonzero(is_validation))
 
 
-def _strata(data: Dataset) -> list[tuple[str, NDArray[np.int64]]]:
-    if data.labels is None:
+def _strata(data: Dataset, *, most: int) -> list[tuple[str, NDArray[np.int64]]]:
+    if data.labels is None or len(np.unique(data.labels)) > most:
         return [(data.source, np.arange(len(data)))]
     return [
         (f"Class {label} of {data.source}", np.flatnonzero(data.labels == label)) for label in np.unique(data.labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import replace
 from typing import final
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from deploycompress.errors import ModelError
-from deploycompress.graph import Graph
+from deploycompress.graph import Graph, Node
 from deploycompress.network.arrays import tensor_from_array
 from deploycompress.network.constants import find_constants
 from deploycompress.network.module import GraphModule
 from deploycompress.network.operator import PassMode
-from deploycompress.network.running import Values, as_tensor, run_step
+from deploycompress.network.running import Step, Values, as_tensor, run_step
 from deploycompress.network.steps import compile_steps
 from deploycompress.train.compute import device_of
 
@@ -49,12 +49,21 @@ class Walk:
         module: the network; its weights are read when a step runs.
         batches: normalised images [B, C, H, W].
         wanted: values to hold until they are taken, as often as they will be.
+        renews: asked before a batch norm runs whether mean and variance shall first become, in the module too, those of
+            what it reads; `None` leaves all as they are. Norms that share statistics with others are not asked about.
 
     Raises:
         ModelError: the network takes several inputs.
     """
 
-    def __init__(self, module: GraphModule, batches: Sequence[Tensor], wanted: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        module: GraphModule,
+        batches: Sequence[Tensor],
+        wanted: Iterable[str] = (),
+        *,
+        renews: Callable[[Node], bool] | None = None,
+    ) -> None:
         graph = module.source_graph
         if len(graph.inputs) != 1:
             raise ModelError(f"The network takes {len(graph.inputs)} inputs, expected one: the images.")
@@ -68,6 +77,8 @@ class Walk:
         shared: Values = {"": None}
         for name in read:
             shared[name] = state[keys[name]].detach() if name in keys else self._fixed(name, constants.values[name])
+        self._renews = renews
+        self._norms = _norms(graph, self._steps, keys)
         self._batches: list[Values] = [{**shared, graph.inputs[0].name: images} for images in batches]
 
     def before(self, name: str) -> None:
@@ -77,6 +88,14 @@ class Walk:
             ModelError: no step that is still to come makes it.
         """
         self._run_to(self._maker(name))
+
+    def finish_norms(self) -> None:
+        """Run on until no batch norm is left.
+
+        Raises:
+            ModelError: one that is renewed reads NaN or infinity.
+        """
+        self._run_to(max((at + 1 for at, step in enumerate(self._steps) if step.outputs[0] in self._norms), default=0))
 
     def has(self, name: str) -> bool:
         """Say whether a value is held now."""
@@ -110,7 +129,43 @@ class Walk:
         with torch.no_grad():
             while self._done < end:
                 step = self._steps[self._done]
+                self._renew(step)
                 held = tuple(name for name in step.released if self._wanted[name] <= 0)
                 for values in self._batches:
                     run_step(replace(step, released=held), values, self._mode)
                 self._done += 1
+
+    def _renew(self, step: Step) -> None:
+        norm = self._norms.get(step.outputs[0])
+        if norm is None or self._renews is None or not self._renews(norm):
+            return
+        moments = _moments(self.values(step.inputs[0]))
+        if not all(bool(torch.isfinite(moment).all()) for moment in moments):
+            raise ModelError(
+                f"Batch norm {norm.name!r} reads NaN or infinity on the calibration images; check the weights before "
+                "it and the normalisation of the images."
+            )
+        for name, moment in zip(step.inputs[3:5], moments, strict=True):
+            as_tensor(self._batches[0][name], self._mode.device).copy_(moment)
+
+
+def _norms(graph: Graph, steps: Sequence[Step], keys: Container[str]) -> dict[str, Node]:
+    """Find the batch norms that have statistics of their own, by what they make."""
+    norms = {node.outputs[0]: node for node in graph.nodes if node.op == "BatchNormalization" and node.is_standard}
+    reads = Counter(name for step in steps for name in step.inputs)
+    return {
+        step.outputs[0]: norms[step.outputs[0]]
+        for step in steps
+        if step.outputs[0] in norms and all(name in keys and reads[name] == 1 for name in step.inputs[3:5])
+    }
+
+
+def _moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Give mean and variance over all axes of all parts [B, C, ...] but the channels', each [C], float64."""
+    wide = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts)
+    found = [torch.var_mean(part, dim=[at for at in range(part.ndim) if at != 1], correction=0) for part in wide]
+    variances, means = (torch.stack(kind).double() for kind in zip(*found, strict=True))
+    shares = torch.tensor([[part.numel()] for part in parts], dtype=torch.float64, device=means.device)
+    shares /= shares.sum()
+    mean = (shares * means).sum(dim=0)
+    return mean, (shares * (variances + (means - mean).square())).sum(dim=0)

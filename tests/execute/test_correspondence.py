@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
-from deploycompress.execute.correspondence import layer_pairs
+from deploycompress.execute.correspondence import _along, _numbered, layer_pairs
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.plan import Plan
@@ -135,3 +137,30 @@ def test_products_are_found_however_their_matrix_lies() -> None:
         np.testing.assert_array_equal(student.weights[pair.weight], expected)
     last = graph.weights["turned"][np.ix_(pairs[3].outputs, pairs[3].inputs)]
     np.testing.assert_array_equal(student.weights["turned"], last)
+
+
+def test_finding_positions_takes_little_room_beside_the_largest_kernel() -> None:
+    """Six kernels of one size and their float64 positions, for both axes, would be 24 times one of them."""
+    net = start(4)
+    x = net.op("Relu", net.conv("x", 128))
+    for _ in range(6):
+        x = net.op("Relu", net.conv(x, 128))
+    graph = head(net, x)
+    students = students_of(graph)
+    plan = Plan(keep={group.name: tuple(range(1, 128)) for group in trace_channels(graph).free_groups})
+    student = students.slim(graph, plan)
+    tracemalloc.start()
+    try:
+        pairs = layer_pairs(students, graph, plan, student)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(pairs) == 8
+    assert all(pair.outputs.tolist() == list(range(1, 128)) for pair in pairs[:-1])
+    assert peak < 2 * max(weight.nbytes for weight in graph.weights.values())
+
+
+@pytest.mark.parametrize("size", [2**24, 2**24 + 2])
+def test_positions_are_exact_in_long_axes(size: int) -> None:
+    found = _along(_numbered((size, 1), 0), 0)
+    assert found[-3:].tolist() == [size - 3, size - 2, size - 1]

@@ -226,6 +226,19 @@ def test_the_next_round_is_cut_from_what_the_last_one_trained(environment: Local
     assert np.allclose(found.weights["conv1.weight"], weights["conv1.weight"][list(then.keep["conv1"])])
 
 
+def test_each_of_three_rounds_is_cut_from_the_one_before(environment: LocalEnvironment) -> None:
+    plans = [Plan(remove=(BLOCK,)), Plan(remove=(BLOCK,), keep={"conv1": tuple(range(24))})]
+    last = Plan(remove=(BLOCK,), keep={"conv1": tuple(range(16))})
+    for plan, following in zip(plans, [plans[1], last], strict=True):
+        module = environment.prepared(plan)
+        with torch.no_grad():
+            module.state_dict()["conv1.weight"].fill_(float(len(plan.keep) + 2))
+        environment.go_on_from(plan, module, 0.5, to=following)
+    assert np.all(environment.student(last).weights["conv1.weight"] == 3.0)
+    environment.prepared(last)
+    assert environment.refitted is None, "after a round there is no teacher to fit layers to"
+
+
 def _same(graph: Graph, other: Graph) -> bool:
     return graph.weights.keys() == other.weights.keys() and all(
         np.array_equal(graph.weights[name], other.weights[name]) for name in graph.weights

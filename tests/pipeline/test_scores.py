@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from deploycompress.errors import DataError, UsageError
+from deploycompress.errors import DataError, DeployCompressError, UsageError
 from deploycompress.pipeline.result import Result
 from deploycompress.pipeline.run import compress
 from deploycompress.report.progress import SilentProgress
@@ -149,6 +149,8 @@ def test_the_users_own_score_is_reported_in_its_own_units(
     assert score["name"] == "own_score_for_test:worst"
     assert score["student"] == pytest.approx(100 * min(right[test.labels == k].mean() for k in range(10)))
     assert score["teacher"] > 80
+    assert result.document["training"]["settings"]["loss"]["kind"] == "kl", "a classifier with labels is trained as one"
+    assert result.document["student"]["accuracy"] == pytest.approx(right.mean())
     assert "own_score_for_test:worst (test)" in render_summary(result.document)
 
 
@@ -184,3 +186,18 @@ def test_an_accuracy_that_nobody_takes_is_no_constraint(teacher: DigitsNet, fold
 def test_test_data_without_labels_do_not_tell_the_accuracy(teacher: DigitsNet, folder: Path) -> None:
     with pytest.raises(DataError, match="has no labels, the training data have"):
         run(teacher, data="digits#train", test_data=str(folder / "bare_test.npz"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"normalize": "unit"}, "--normalize unit says how pixels become inputs"),
+        ({"constraints": ["latency_ratio <= 0.8", "accuracy >= 0.5"]}, "reads the accuracy"),
+        ({"metric": "no_such_module:score"}, "no_such_module"),
+    ],
+)
+def test_mistakes_show_before_images_are_made_up(teacher: DigitsNet, options: dict[str, Any], words: str) -> None:
+    heard = Heard()
+    with pytest.raises(DeployCompressError, match=words):
+        run(teacher, **{"progress": heard, **options})
+    assert not any("synthesised" in text for text in heard.said)

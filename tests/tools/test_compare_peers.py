@@ -68,7 +68,7 @@ TRAINED = Trained(
     batch_size=128,
     settings={
         "batch_size": 128,
-        "peak_rate": 0.02,
+        "peak_rate": 0.0,
         "warm_up": 0.2,
         "momentum": 0.9,
         "weight_decay": 5e-4,

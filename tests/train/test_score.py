@@ -71,6 +71,12 @@ def test_an_output_that_the_teacher_leaves_at_zero_must_be_zero() -> None:
     assert OUTPUT_MATCH.take(in_batches((one,), (zero,))) == 0.0
 
 
+def test_a_dead_output_does_not_hide_the_others_but_a_broken_one_counts() -> None:
+    zero, one = np.zeros((9, 2), np.float32), np.ones((9, 2), np.float32)
+    assert relative_error(in_batches((zero + 1e-6, 0.9 * one), (zero, one))) == pytest.approx(0.1, rel=1e-5)
+    assert relative_error(in_batches((zero * np.nan, one), (zero, one))) == np.inf
+
+
 class _Two(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x * 2, x.mean((2, 3))

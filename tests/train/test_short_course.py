@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from deploycompress.errors import UsageError
+from deploycompress.train import short_course
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.compute import Compute, evaluation_compute
 from deploycompress.train.distil_settings import TaskData
@@ -137,3 +138,11 @@ def test_a_loss_that_is_no_number_is_told(teacher: nn.Module, task: TaskData) ->
 def test_settings_that_make_no_sense_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):
         CourseSettings(**{name: value})  # type: ignore[arg-type]  # of either kind
+
+
+def test_answers_too_large_to_keep_teach_the_same(
+    teacher: nn.Module, task: TaskData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = taught(course(teacher, task), (0, 3))
+    monkeypatch.setattr(short_course, "MOST_BYTES", 1)
+    assert same(taught(course(teacher, task), (0, 3)), kept)

@@ -73,3 +73,46 @@ def test_networks_of_several_inputs_are_refused() -> None:
     module.source_graph = twice
     with pytest.raises(ModelError, match="2 inputs"):
         Walk(module, [images(2)])
+
+
+@pytest.mark.parametrize("sizes", [(7,), (2, 5), (4, 1, 2)])
+def test_norms_that_are_renewed_have_mean_and_variance_of_all_images(sizes: tuple[int, ...]) -> None:
+    module = to_torch(residual_net())
+    norms = [node for node in module.source_graph.nodes if node.op == "BatchNormalization"]
+    chosen = norms[1::2]
+    old, batch = module.current_weights(), images(7)
+    walk = Walk(module, batch.split(list(sizes)), renews=lambda norm: norm in chosen)
+    walk.finish_norms()
+    found = module.current_weights()
+    for norm in norms:
+        _, values = module.observe([norm.inputs[0]], batch)
+        read = values[norm.inputs[0]].detach().double().numpy()
+        expected = (read.mean(axis=(0, 2, 3)), read.var(axis=(0, 2, 3)))
+        for name, moment in zip(norm.inputs[3:5], expected, strict=True):
+            if norm in chosen:
+                np.testing.assert_allclose(found[name], moment, rtol=1e-4, atol=1e-5)
+            else:
+                np.testing.assert_array_equal(found[name], old[name])
+
+
+def test_a_renewed_norm_that_reads_no_numbers_is_refused_by_name() -> None:
+    module = to_torch(residual_net())
+    norm = next(node for node in module.source_graph.nodes if node.op == "BatchNormalization")
+    batch = images(2)
+    batch[1, 0, 0, 0] = torch.inf
+    with pytest.raises(ModelError, match=f"{norm.name!r} reads NaN or infinity"):
+        Walk(module, [batch], renews=lambda norm: True).finish_norms()
+
+
+def test_statistics_that_two_norms_share_are_left_alone() -> None:
+    net = start(0)
+    x = net.norm(net.conv("x", 4))
+    shared = next(node for node in net.nodes if node.op_type == "BatchNormalization").input[1:]
+    x = net.op("BatchNormalization", net.op("Relu", net.conv(x, 4)), *shared)
+    graph = net.finish(net.op("Relu", net.norm(x)), input_shape=(3, 8, 8))
+    module = to_torch(graph)
+    asked = []
+    walk = Walk(module, [images(3)], renews=lambda norm: not asked.append(norm.inputs[3]))  # type: ignore[func-returns-value]
+    walk.finish_norms()
+    assert asked == [graph.nodes[-2].inputs[3]]
+    np.testing.assert_array_equal(module.current_weights()[shared[2]], graph.weights[shared[2]])
