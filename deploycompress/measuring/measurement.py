@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import accumulate, chain
 from typing import Any
@@ -123,8 +123,8 @@ class Measurement:
     def ratio(self) -> float:
         """The model's latency over the baseline's.
 
-        Each round gives the ratio of its two medians, each process the median of these, and the median of the processes
-        counts: neither a disturbed round nor a process whose memory happens to lie badly moves it.
+        Each round gives the ratio of undisturbed runs, each process the median of these, and the median of the
+        processes counts: neither a disturbed round nor a process whose memory happens to lie badly moves it.
 
         Raises:
             MeasureError: there was no baseline.
@@ -143,14 +143,18 @@ class Measurement:
 
     @property
     def round_ratios(self) -> tuple[float, ...]:
-        """The ratio of medians in each round.
+        """The ratio in each round, of runs that nothing interrupted.
+
+        A round holds few runs of a slow model and more of a fast one, and an interruption hits long runs more often, so
+        medians would flatter the faster model wherever the processor is shared. Interruptions only ever add time: the
+        fastest of as many runs of the one as of the other are compared.
 
         Raises:
             MeasureError: there was no baseline.
         """
         self._require_baseline()
         pairs = zip(self.student_ns, self.baseline_ns, strict=True)
-        return tuple(quantile(student, 0.5) / quantile(baseline, 0.5) for student, baseline in pairs)
+        return tuple(_undisturbed_ratio(student, baseline) for student, baseline in pairs)
 
     def percentile_ms(self, percentile: float) -> float:
         """Give any percentile of the model's latency."""
@@ -309,3 +313,14 @@ def _from_record(record: dict[str, Any]) -> Measurement:  # Any: a decoded JSON 
         states=states,
         **record,
     )
+
+
+def _undisturbed_ratio(student: Sequence[int], baseline: Sequence[int]) -> float:
+    size = min(len(student), len(baseline))
+    return _fastest(student, size) / _fastest(baseline, size)
+
+
+def _fastest(samples: Sequence[int], size: int) -> float:
+    """Give the typical fastest of so many runs: more of them alone shall not make a model look faster."""
+    whole = range(0, len(samples) - size + 1, size)
+    return quantile([min(samples[start : start + size]) for start in whole], 0.5)

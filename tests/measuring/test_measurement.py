@@ -8,6 +8,7 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from deploycompress.constraint import METRICS
@@ -83,6 +84,25 @@ def test_the_ratio_is_taken_within_rounds_and_within_processes() -> None:
     assert found.round_ratios == pytest.approx([0.5, 0.6, 0.7, 0.5, 0.5, 9.0, 0.8])
     assert found.start_ratios == pytest.approx([0.6, 0.5, 0.8])
     assert found.ratio == pytest.approx(0.6)
+
+
+def test_interruptions_of_long_runs_do_not_flatter_the_short_ones() -> None:
+    found = replace(
+        PAIRED,
+        starts=(3,),
+        student_ns=((50, 50, 50, 50, 50, 450, 50),) * 3,
+        baseline_ns=((100, 500), (500, 100), (100, 100)),
+    )
+    assert found.round_ratios == (0.5, 0.5, 0.5)
+
+
+def test_more_runs_of_one_model_do_not_make_it_look_faster() -> None:
+    rng = np.random.default_rng(0)
+    runs = [tuple(int(run) for run in 1000 + rng.exponential(200, 9)) for _ in range(400)]
+    found = replace(
+        PAIRED, starts=(400,), student_ns=tuple(runs), baseline_ns=tuple(some[:2] for some in reversed(runs))
+    )
+    assert found.ratio == pytest.approx(1.0, abs=0.02)
 
 
 def test_drift_that_both_models_share_does_not_move_the_ratio() -> None:
