@@ -93,7 +93,7 @@ def make_up_data(
         )
     if len(synthesis.images) < FEW:
         progress.warning(
-            f"Only {len(synthesis.images)} images were synthesised in the time there is; they hardly rank students. Give "
-            "more time (--budget)."
+            f"Only {len(synthesis.images)} images were synthesised in the time there is; they hardly rank students. "
+            "Give more time (--budget)."
         )
     return MadeUp(data=make_dataset(synthesis.images, None, source=SOURCE), synthesis=synthesis)
