@@ -60,7 +60,9 @@ def _original_names(graph: Graph, first: Plan, second: Plan) -> list[str]:
         raise PlanError(
             f"The second plan removes block {unknown[0]!r}, which the first graph does not have; remove blocks first."
         )
-    return [name for found in second.remove if (name := whole[later[found]]) not in first.remove]
+    # two blocks may be of the same nodes: an activation on its own, and as what keeps two layers apart
+    names = dict.fromkeys(whole[later[found]] for found in second.remove)
+    return [name for name in names if name not in first.remove]
 
 
 def _without(graph: Graph, names: tuple[str, ...]) -> Graph:

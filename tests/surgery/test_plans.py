@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, graph_from_onnx
@@ -60,6 +63,17 @@ def test_slim_equals_masked_for_whole_plans(graph: Graph, seed: int) -> None:
 @given(graph=graphs(), seed=SEEDS)
 def test_two_thousand_whole_plans(graph: Graph, seed: int) -> None:
     assert_slim_equals_masked(graph, seed)
+
+
+def test_a_second_plan_may_name_one_activation_twice() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 3))
+    graph = capture(net.eval(), input_shape=(1, 1, 4, 4))
+    both = Plan(remove=("1/Relu", "1/merge"))
+    joined = compose(graph, Plan(keep={"1": (0, 2, 3)}), both)
+    expected = slim(slim(graph, Plan(keep={"1": (0, 2, 3)})), both)
+    assert compare_graphs(slim(graph, joined), expected, random_inputs(graph, seed=0)).relative <= 1e-6
 
 
 @settings(max_examples=40, deadline=None)
