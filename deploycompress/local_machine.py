@@ -27,9 +27,16 @@ def local_cpu_flags() -> tuple[str, ...]:
     return tuple(sorted(lines[0].split())) if lines else ()
 
 
+def bound_processors() -> frozenset[int]:
+    """Give the numbers of the processors that this process is bound to; all of them where it is not."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
 def usable_cores() -> int:
-    """Count the cores this process may use: those it is bound to, and no more than its container's quota pays for."""
-    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the processors this process is bound to, and no more than its container's quota pays for."""
+    bound = len(bound_processors())
     return max(1, min(bound, cores_of_quota(_read("/sys/fs/cgroup/cpu.max")) or bound))
 
 

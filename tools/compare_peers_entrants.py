@@ -48,7 +48,7 @@ class Entrant:
         made: how, in words.
         make: gives its network, untrained since it was cut.
         is_random: whether its weights are random rather than the teacher's.
-        peak_rate: highest learning rate where it is not the recipe's; random weights want more.
+        peak_rate: highest learning rate where it is not the recipe's.
         plan: that cut it, for ours.
     """
 

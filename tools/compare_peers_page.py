@@ -5,21 +5,20 @@ What stands between marks is made anew every time; the reading around it is writ
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from deploycompress.errors import UsageError
 from deploycompress.store.trace_file import write_whole
 from tools.compare_peers_figure import front_figure
 from tools.compare_peers_records import Latencies, read_latencies
 from tools.compare_peers_rows import Row, read_rows
 from tools.compare_peers_tables import against, machine, result_table, settings_text, speed_table
+from tools.marked_page import filled, marked
 
 DOCS = Path("docs")
 PAGE = "benchmarks.md"
 FIGURE = "benchmarks.png"
-MARKED = re.compile(r"<!-- made by tools/compare_peers\.py: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+TOOL = "tools/compare_peers.py"
 
 NEW: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
@@ -40,7 +39,7 @@ NEW: tuple[tuple[str, tuple[str, ...]], ...] = (
         "network as it is, or (`-streams`) all widths of the same network with these shortcuts written as the 1x1 "
         "convolutions that compute them. Its rounding goes downwards. Stage one is 16 wide, so rounding to 16 inside "
         "the blocks ends just below 1.7x. Uniform pruning keeps the same share of every width inside the blocks. "
-        "Siblings begin with random weights, and two of them learn at a higher rate, which suits these better.",
+        "Siblings begin with random weights; two of them learn at a higher rate, which nobody has tried yet.",
         (),
     ),
     (
@@ -83,23 +82,7 @@ def write_page(out: Path, *, images: int, docs: Path = DOCS) -> None:
     docs.mkdir(parents=True, exist_ok=True)
     page = docs / PAGE
     text = page.read_text("utf-8") if page.exists() else _new_page()
-    write_whole(page, filled(text, _parts(rows, latencies, images, docs)))
-
-
-def filled(page: str, parts: Mapping[str, str]) -> str:
-    """Replace what stands between marks.
-
-    Raises:
-        UsageError: there is a mark for which there is no part.
-    """
-
-    def replaced(found: re.Match[str]) -> str:
-        name = found["name"]
-        if name not in parts:
-            raise UsageError(f"The document has the mark {name!r}; known are {', '.join(sorted(parts))}.")
-        return _marked(name, parts[name])
-
-    return MARKED.sub(replaced, page)
+    write_whole(page, filled(text, _parts(rows, latencies, images, docs), tool=TOOL))
 
 
 def _parts(rows: Sequence[Row], latencies: Latencies, images: int, docs: Path) -> dict[str, str]:
@@ -120,9 +103,5 @@ def _parts(rows: Sequence[Row], latencies: Latencies, images: int, docs: Path) -
 
 
 def _new_page() -> str:
-    pieces = [piece for prose, names in NEW for piece in (prose, *(_marked(name, "") for name in names))]
+    pieces = [piece for prose, names in NEW for piece in (prose, *(marked(TOOL, name, "") for name in names))]
     return "\n\n".join(pieces) + "\n"
-
-
-def _marked(name: str, text: str) -> str:
-    return f"<!-- made by tools/compare_peers.py: {name} -->\n{text}\n<!-- end -->"

@@ -5,12 +5,10 @@ Numbers stand between marks and are made anew every time; the prose around them 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
-from deploycompress.errors import UsageError
 from deploycompress.store.trace_file import write_whole
+from tools.marked_page import filled, marked
 from tools.search_benchmark_comparison import comparison, verdicts
 from tools.search_benchmark_figures import (
     Records,
@@ -24,7 +22,7 @@ from tools.search_benchmark_records import read_records, write_records
 from tools.search_benchmark_setup import setup
 
 DOCS = Path("docs")
-MARKED = re.compile(r"<!-- made by tools/search_benchmark\.py: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+TOOL = "tools/search_benchmark.py"
 
 PAGE: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
@@ -89,33 +87,14 @@ def write_tables(out: Path, docs: Path = DOCS) -> None:
     }
     parts = {name: "\n\n".join(filter(None, (text, shown.get(name, "")))) for name, text in parts.items()}
     page = docs / "search.md"
-    write_whole(page, filled(page.read_text("utf-8") if page.exists() else _new_page(), parts))
+    write_whole(page, filled(page.read_text("utf-8") if page.exists() else _new_page(), parts, tool=TOOL))
     write_records(docs / "search-benchmark.json", records)
 
 
-def filled(page: str, parts: Mapping[str, str]) -> str:
-    """Replace what stands between marks.
-
-    Raises:
-        UsageError: there is a mark for which there is no part.
-    """
-
-    def replaced(found: re.Match[str]) -> str:
-        name = found["name"]
-        if name not in parts:
-            raise UsageError(f"The document has the mark {name!r}; known are {', '.join(sorted(parts))}.")
-        return marked(name, parts[name])
-
-    return MARKED.sub(replaced, page)
-
-
-def marked(name: str, text: str) -> str:
-    """Put a part between its marks."""
-    return f"<!-- made by tools/search_benchmark.py: {name} -->\n{text}\n<!-- end -->"
-
-
 def _new_page() -> str:
-    pieces = [piece for head, prose, names in PAGE for piece in (head, prose, *(marked(name, "") for name in names))]
+    pieces = []
+    for head, prose, names in PAGE:
+        pieces += [head, prose, *(marked(TOOL, name, "") for name in names)]
     return "\n\n".join(pieces) + "\n"
 
 

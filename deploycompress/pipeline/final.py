@@ -90,7 +90,7 @@ def _teacher_score(teacher: bytes, judged: HeldOut, score: Score) -> float:
 
 def _accuracy(student: bytes, teacher: bytes, judged: HeldOut, task: TaskData) -> Pair | None:
     """Give the accuracy, where the classes are known and the outputs name some."""
-    if not (judged.data.is_labelled and (task.score.names_classes or task.training.is_labelled)):
+    if not (judged.data.is_labelled and task.names_classes):
         return None
     return Pair(
         teacher=accuracy_in_runtime(teacher, judged.data, judged.normalization),

@@ -142,9 +142,7 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     if request.evaluations is not None and request.evaluations < 1:
         raise UsageError(f"A search needs at least 1 evaluation; got {request.evaluations}.")
     profile = request.profile if isinstance(request.profile, Profile) else load_profile(request.profile)
-    rows = profile.constraints if request.constraints is None else tuple(map(parse_constraint, request.constraints))
-    if all("accuracy" in row.metrics for row in rows):
-        raise UsageError("No constraint limits what the network costs; give one, such as 'latency_ratio <= 0.5'.")
+    rows = _read_rows(request, profile)
     progress = request.progress or SilentProgress()
     is_open_ended = request.evaluations is not None and request.epochs is not None
     budget_s = DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget
@@ -182,13 +180,20 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         profile=profile,
         targets=request.targets,
         constraints=rows,
-        settings=settings if task.score.names_classes or task.training.is_labelled else _matching_outputs(settings),
+        settings=settings if task.names_classes else _matching_outputs(settings),
         epochs=request.epochs,
         evaluations=request.evaluations,
         seed=request.seed,
         clock=clock,
         progress=progress,
     )
+
+
+def _read_rows(request: Request, profile: Profile) -> tuple[Constraint, ...]:
+    rows = profile.constraints if request.constraints is None else tuple(map(parse_constraint, request.constraints))
+    if all("accuracy" in row.metrics for row in rows):
+        raise UsageError("No constraint limits what the network costs; give one, such as 'latency_ratio <= 0.5'.")
+    return rows
 
 
 def _read_given(request: Request, teacher: Graph, known: Dataset | None) -> tuple[TaskData, HeldOut | None]:

@@ -11,7 +11,7 @@ import tomlkit
 from tomlkit.items import Table
 
 from deploycompress.errors import OutputError, UsageError
-from deploycompress.local_machine import local_board, local_cpu
+from deploycompress.local_machine import bound_processors, local_board, local_cpu
 from deploycompress.profile_files import find_profile, load_profile
 
 TEMPLATE = """# What this device is, and what is known of it: write down where each fact comes from.
@@ -154,8 +154,7 @@ def _set(table: Table, key: str, value: str | int) -> None:
 
 def _physical_cores() -> int:
     """Count the cores that this process may use; threads of one core count once."""
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return max(len({_siblings(number) for number in usable}), 1)
+    return max(len({_siblings(number) for number in bound_processors()}), 1)
 
 
 def _siblings(processor: int) -> str:

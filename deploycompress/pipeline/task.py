@@ -102,7 +102,7 @@ def make_task(
     training, validation = split_validation(whole, generator=np.random.default_rng(seed), fraction=share, at_most=most)
     if score.needs_answers:
         validation = _answered(teacher, validation, normalization)
-        if not _names_classes(teacher, whole):
+        if not _labels_are_classes(teacher, whole):
             training = replace(training, labels=None, class_names=())
     return TaskData(training=training, validation=validation, normalization=normalization, score=score)
 
@@ -166,7 +166,7 @@ def _gives_logits(teacher: Graph) -> bool:
     return len(teacher.outputs) == 1 and len(shape) == 2 and shape[1] > 1
 
 
-def _names_classes(teacher: Graph, data: Dataset) -> bool:
+def _labels_are_classes(teacher: Graph, data: Dataset) -> bool:
     """Say whether labels are numbers of the network's logits, whatever students are judged by."""
     logits = teacher.shapes.get(teacher.outputs[0].name, ())
     return _gives_logits(teacher) and data.labels is not None and int(data.labels.max()) < logits[1]

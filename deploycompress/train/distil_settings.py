@@ -33,6 +33,11 @@ class TaskData:
     normalization: Normalization
     score: Score = ACCURACY
 
+    @property
+    def names_classes(self) -> bool:
+        """Whether outputs are logits that name a class, whatever students are judged by."""
+        return self.score.names_classes or self.training.is_labelled
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistilSettings:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from deploycompress.capturing.capture import capture
+from tests.cli.quickly import QUICKLY
 from tests.shared import CIFAR10, RESNET20, ROOT, needs_shared
 from tools.cifar_resnet import resnet20
 
@@ -23,20 +24,7 @@ IMAGE = (2, 3, 32, 32)
 def run_command(model: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "deploycompress", "--profile", "x86"]
     command += ["--data", str(CIFAR10 / "train-0.npz"), "--constraint", "params_ratio <= 0.7", "--out", str(out)]
-    command += [
-        "--set",
-        "ship.starts=1",
-        "--set",
-        "ship.seconds=1",
-        "--evaluations",
-        "3",
-        "--epochs",
-        "1",
-        "--quiet",
-        "--json",
-        *options,
-        str(model),
-    ]
+    command += [*QUICKLY, "--evaluations", "3", "--epochs", "1", "--quiet", "--json", *options, str(model)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 

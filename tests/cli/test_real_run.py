@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from deploycompress.capturing.capture import capture
+from tests.cli.quickly import QUICKLY
 from tests.digits import trained_digits_net
 from tests.shared import ROOT
 
@@ -32,19 +33,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(model: Path, out: Path, *options: str, data: str | None = "digits#train") -> Done:
     command = [sys.executable, "-m", "deploycompress", "--profile", "x86", "--out", str(out)]
-    command += [
-        *(("--data", data) if data else ()),
-        "--set",
-        "ship.starts=1",
-        "--set",
-        "ship.seconds=1",
-        "--evaluations",
-        "2",
-        "--epochs",
-        "1",
-        *options,
-        str(model),
-    ]
+    command += ["--data", data] if data else []
+    command += [*QUICKLY, "--evaluations", "2", "--epochs", "1", *options, str(model)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
 
 

@@ -27,7 +27,7 @@ from tools.cifar_resnet import CifarResNet
 from tools.compare_peers import cut_all, train_all
 from tools.compare_peers_bench import INPUT_SHAPE, Bench
 from tools.compare_peers_entrants import entrants, read_plans
-from tools.compare_peers_page import filled, write_page
+from tools.compare_peers_page import write_page
 from tools.compare_peers_records import (
     LATENCIES,
     Cut,
@@ -44,6 +44,7 @@ from tools.compare_peers_records import (
 from tools.compare_peers_search import best_under
 from tools.compare_peers_torch_pruning import Importance, PruneSettings, prune, with_projections
 from tools.compare_peers_train import settings_for
+from tools.marked_page import filled
 
 needs_torch_pruning = pytest.mark.skipif(
     importlib.util.find_spec("torch_pruning") is None, reason="torch-pruning (extra `peers`) is not installed"
@@ -248,7 +249,7 @@ def test_a_page_without_measurement_is_refused(tmp_path: Path) -> None:
 
 def test_an_unknown_mark_is_refused() -> None:
     with pytest.raises(UsageError, match="'other'"):
-        filled("<!-- made by tools/compare_peers.py: other -->\n<!-- end -->", {"settings": ""})
+        filled("<!-- made by some.py: other -->\n<!-- end -->", {"settings": ""}, tool="some.py")
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:

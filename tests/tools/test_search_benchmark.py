@@ -17,12 +17,13 @@ from deploycompress.search.engine import Proposal
 from deploycompress.search.outcome import TraceEntry
 from deploycompress.search.space import Candidate
 from deploycompress.search.trace import to_line
+from tools.marked_page import filled, marked
 from tools.search_benchmark_comparison import comparison, verdicts
 from tools.search_benchmark_inside import reward_over, transfer
 from tools.search_benchmark_records import Record, read_records, record_of, write_records
 from tools.search_benchmark_statistics import paired, unpaired
 from tools.search_benchmark_suites import SUITES, Run
-from tools.search_benchmark_tables import filled, marked, write_tables
+from tools.search_benchmark_tables import write_tables
 
 pytest.importorskip("matplotlib")
 
@@ -104,7 +105,7 @@ def test_edited_prose_stays_and_only_marked_parts_are_made_anew(tmp_path: Path) 
 
 def test_a_mark_that_nobody_fills_is_refused() -> None:
     with pytest.raises(UsageError, match="mark 'lost'"):
-        filled(marked("lost", "text"), {"known": ""})
+        filled(marked("some.py", "lost", "text"), {"known": ""}, tool="some.py")
 
 
 def test_the_best_so_far_is_that_of_the_highest_rung_reached_so_far() -> None:

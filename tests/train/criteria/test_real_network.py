@@ -48,4 +48,4 @@ def test_half_of_resnet20_is_worth_more_when_chosen_than_by_chance() -> None:
     default = ImportanceSettings().criterion
     found = score_channels(default, to_torch(graph), channels.ties, channels.count, batches[:1], axes=channels.axes)
     by_chance = [accuracy_of_half(np.random.default_rng(seed).random(channels.count + 1)) for seed in range(3)]
-    assert accuracy_of_half(found) > max(by_chance)
+    assert accuracy_of_half(found) > max(by_chance) + 0.04
