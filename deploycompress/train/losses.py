@@ -12,6 +12,9 @@ from deploycompress.errors import UsageError
 
 Outputs = torch.Tensor | tuple[torch.Tensor, ...]
 
+UNKNOWN_LABEL = -1
+"""Class number of an image whose class is not known; it counts for the teacher's part of a loss only."""
+
 _LEAST_SQUARE = 1e-12  # of an output that the teacher leaves at zero
 
 
@@ -59,7 +62,7 @@ def combined_loss(
     Args:
         student: logits [B, K]; under `outputs` one tensor or several of any shape.
         teacher: the same.
-        labels: class numbers [B]; none where nobody knows them.
+        labels: class numbers [B], `UNKNOWN_LABEL` where one is not known; none where nobody knows any.
         settings: which loss.
 
     Returns:
@@ -73,7 +76,12 @@ def combined_loss(
     else:
         soft, weight = soft_kl(student, teacher, settings.temperature), settings.tau
         hard_weight = 1 - settings.tau  # RL-Pruner, eq. 25-26
-    return soft if labels is None else weight * soft + hard_weight * F.cross_entropy(student, labels)
+    return soft if labels is None else weight * soft + hard_weight * _hard(student, labels)
+
+
+def _hard(student: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Sum the cross-entropy with the labels that are known, over the size of the batch."""
+    return F.cross_entropy(student, labels, ignore_index=UNKNOWN_LABEL, reduction="sum") / len(labels)
 
 
 def outputs_loss(student: Outputs, teacher: Outputs) -> torch.Tensor:
