@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import SupportsIndex
 
 from deploycompress.errors import PlanError
+from deploycompress.precision import Precision
 
 SCHEMA = 1
-KEYS = frozenset({"schema", "remove", "keep", "kernels"})
+KEYS = frozenset({"schema", "remove", "keep", "kernels", "precision", "higher"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Blocks to remove, channels to keep and kernels to shrink; what is not named stays as it is.
+    """Blocks to remove, channels to keep, kernels to shrink, and a precision; what is not named stays as it is.
 
     Everything goes by names that follow from the weights' own, so that a plan fits every export of the same teacher.
     Blocks are removed first; `keep` and `kernels` speak of the graph that is left.
@@ -26,6 +27,8 @@ class Plan:
         keep: for each cut channel group, the indices of the channels that stay, ascending, in `[0, width)`.
         kernels: for each convolution whose kernel shrinks, by the name of its weight without `.weight`, the largest
             size that each axis of the kernel keeps.
+        precision: arithmetic of the graph that ships; surgery itself leaves it alone.
+        higher: layers that stay in single precision all the same, by the name of their weight without `.weight`.
 
     Examples:
         >>> from deploycompress import Plan
@@ -37,10 +40,12 @@ class Plan:
     remove: tuple[str, ...] = ()
     keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     kernels: Mapping[str, int] = field(default_factory=dict)
+    precision: Precision = Precision.FP32
+    higher: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check and copy what was given, so that nobody changes the plan from outside."""
-        object.__setattr__(self, "remove", _names(self.remove))
+        object.__setattr__(self, "remove", _names(self.remove, "removes", "block names"))
         keep = _mapping(self.keep, "keep")
         object.__setattr__(self, "keep", {group: _channels(group, indices) for group, indices in keep.items()})
         kernels = {
@@ -51,13 +56,20 @@ class Plan:
         for layer, size in kernels.items():
             if size < 1:
                 raise PlanError(f"The plan gives layer {layer!r} a kernel of size {size}; expected at least 1.")
+        object.__setattr__(self, "precision", _precision(self.precision))
+        object.__setattr__(self, "higher", _names(self.higher, "leaves in single precision", "layer names"))
+        if self.higher and self.precision is Precision.FP32:
+            raise PlanError(
+                f"The plan leaves layer {self.higher[0]!r} in single precision, in which all layers are; give the plan "
+                "a lower precision, or leave 'higher' out."
+            )
 
     def __hash__(self) -> int:
         return hash(self.to_json())
 
     @property
     def is_empty(self) -> bool:
-        """Whether the plan changes nothing."""
+        """Whether the plan changes nothing of the network's structure."""
         return not (self.remove or self.keep or self.kernels)
 
     def widths(self) -> dict[str, int]:
@@ -72,6 +84,8 @@ class Plan:
             "keep": {group: list(self.keep[group]) for group in sorted(self.keep)},
             "kernels": {layer: self.kernels[layer] for layer in sorted(self.kernels)},
         }
+        if self.precision is not Precision.FP32:
+            record |= {"precision": self.precision.value, "higher": list(self.higher)}
         return json.dumps(record, separators=(",", ":"))
 
     @staticmethod
@@ -104,12 +118,21 @@ def _without_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _names(names: object) -> tuple[str, ...]:
+def _names(names: object, what: str, expected: str) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise PlanError(f"Not a plan: it removes {names!r}; expected block names in a tuple.")
-    if len(set(names)) < len(names):
-        raise PlanError(f"The plan removes a block twice: {', '.join(names)}.")
+        raise PlanError(f"Not a plan: it {what} {names!r}; expected {expected} in a tuple.")
+    twins = [name for name in names if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if twins:
+        raise PlanError(f"The plan {what} {twins[0]!r} twice.")
     return tuple(sorted(names))
+
+
+def _precision(value: object) -> Precision:
+    try:
+        return Precision(value)  # type: ignore[arg-type]  # whatever it is, the enumeration judges it
+    except ValueError as error:
+        names = ", ".join(Precision)
+        raise PlanError(f"The plan has precision {value!r}; known are {names}.") from error
 
 
 def _mapping(value: object, what: str) -> Mapping[str, object]:

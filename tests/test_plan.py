@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deploycompress.errors import PlanError
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
 
 KEEP = st.dictionaries(
     st.text(max_size=8), st.sets(st.integers(0, 999), min_size=1, max_size=8).map(lambda s: tuple(sorted(s)))
@@ -100,3 +101,25 @@ def test_blocks_and_kernels_travel() -> None:
     assert not plan.is_empty
     with pytest.raises(PlanError, match="twice"):
         Plan(remove=("a", "a"))
+
+
+def test_a_precision_travels_and_single_precision_is_not_written() -> None:
+    plan = Plan(keep={"conv1": (0,)}, precision=Precision.INT8, higher=("fc", "conv1"))
+    assert plan.higher == ("conv1", "fc")
+    assert Plan.from_json(plan.to_json()) == plan
+    assert "precision" not in Plan().to_json()
+    assert Plan.from_json('{"schema": 1, "precision": "fp16"}').precision is Precision.FP16
+
+
+def test_a_precision_alone_leaves_the_structure() -> None:
+    assert Plan(precision=Precision.INT8).is_empty
+
+
+def test_layers_above_single_precision_make_no_sense() -> None:
+    with pytest.raises(PlanError, match=r"leaves layer 'fc' in single precision, in which all layers are"):
+        Plan(higher=("fc",))
+
+
+def test_an_unknown_precision_is_refused_by_name() -> None:
+    with pytest.raises(PlanError, match=r"precision 'int4'; known are fp32, fp16, int8"):
+        Plan.from_json('{"schema": 1, "precision": "int4"}')

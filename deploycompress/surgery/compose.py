@@ -9,6 +9,7 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.cut import cut_channels
 from deploycompress.surgery.kernels import kernel_choices
@@ -23,7 +24,8 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
     Args:
         graph: the graph that `first` was made for.
         first: what is done first.
-        second: made for `slim(graph, first)`; its channel numbers count what `first` left.
+        second: made for `slim(graph, first)`; its channel numbers count what `first` left. A precision below single
+            is its own; where it has none, the first plan's stays.
 
     Raises:
         PlanError: a plan does not fit, or no single plan says both: `second` removes a block whose removal unites
@@ -46,7 +48,14 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
     if second.keep:
         later = trace_channels(cut_channels(left, channels, kept))
         kept = _both(channels, kept, later, kept_channels(later, Plan(keep=second.keep)))
-    return Plan(remove=remove, keep=_as_keep(channels, kept), kernels={**first.kernels, **second.kernels})
+    lowest = first if second.precision is Precision.FP32 else second
+    return Plan(
+        remove=remove,
+        keep=_as_keep(channels, kept),
+        kernels={**first.kernels, **second.kernels},
+        precision=lowest.precision,
+        higher=tuple(layer for layer in lowest.higher if f"{layer}.weight" in left.weights),
+    )
 
 
 def _original_names(graph: Graph, first: Plan, second: Plan) -> list[str]:
