@@ -1,0 +1,127 @@
+"""Between which values each activation of a network lies, measured on training images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from deploycompress.errors import DataError
+from deploycompress.graph import Array, Graph
+from deploycompress.quantize.constants import with_plain_weights
+from deploycompress.quantize.histogram import MagnitudeHistogram, entropy_limit, percentile_limit
+from deploycompress.quantize.placement import place
+from deploycompress.quantize.running import check_batch, only_input, runner, with_outputs
+from deploycompress.quantize.support import require_float
+
+MOST_BYTES_AT_ONCE = 2**27
+"""Activations held at a time; batches are split for it."""
+
+
+class RangeMethod(StrEnum):
+    """How a range follows from the values seen.
+
+    Attributes:
+        MIN_MAX: all of them lie in it.
+        ENTROPY: magnitudes are cut off where the distribution changes least (Migacz 2017).
+        PERCENTILE: 99.99 % of the magnitudes lie in it.
+    """
+
+    MIN_MAX = "min_max"
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranges:
+    """Ranges of a network's activations.
+
+    Attributes:
+        limits: lowest and highest value by tensor name.
+    """
+
+    limits: Mapping[str, tuple[float, float]]
+
+    def of(self, tensor: str) -> tuple[float, float]:
+        """Give the lowest and highest value of a tensor.
+
+        Raises:
+            DataError: it has no range.
+        """
+        if tensor not in self.limits:
+            raise DataError(f"Tensor {tensor!r} has no range; take the ranges on the graph that is quantised.")
+        return self.limits[tensor]
+
+
+def find_ranges(shipped: Graph, batches: Iterable[Array], *, method: RangeMethod = RangeMethod.MIN_MAX) -> Ranges:
+    """Measure the ranges of everything that 8-bit graphs of a network round.
+
+    Args:
+        shipped: float network with one input, in the form that ships.
+        batches: normalised training images, float32 [B, C, H, W]. Never images that a result is judged on.
+        method: how ranges follow from the values.
+
+    Raises:
+        DataError: there are no batches, they do not fit, or an activation is infinite or NaN.
+        ModelError: the network is quantised already.
+    """
+    require_float(shipped)
+    graph = with_plain_weights(shipped)
+    source = only_input(graph).name
+    tensors = [name for name, owner in place(graph, ()).scaled_as.items() if name != source]
+    run = runner(with_outputs(graph, tensors)) if tensors else lambda _: []
+    seen = {name: _Seen(name=name, has_histogram=method is not RangeMethod.MIN_MAX) for name in [source, *tensors]}
+    for batch in _pieces(batches, graph, tensors):
+        for name, values in zip(seen, [batch, *run(batch)], strict=True):
+            seen[name] = seen[name].with_values(values)
+    if any(not tensor.count for tensor in seen.values()):
+        raise DataError("There are no calibration images; give --data, some hundred training images are enough.")
+    return Ranges(limits={name: tensor.limits(method) for name, tensor in seen.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What is known of a tensor's values so far."""
+
+    name: str
+    has_histogram: bool
+    count: int = 0
+    low: float = float("inf")
+    high: float = -float("inf")
+    magnitudes: MagnitudeHistogram | None = None
+
+    def with_values(self, values: Array) -> _Seen:
+        low, high = float(values.min()), float(values.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise DataError(
+                f"Activation {self.name!r} reaches {high if np.isfinite(low) else low} on the calibration images, "
+                "expected finite values; check the model, and the normalisation of the images."
+            )
+        histogram = (self.magnitudes or MagnitudeHistogram()).with_values(values) if self.has_histogram else None
+        return _Seen(
+            name=self.name,
+            has_histogram=self.has_histogram,
+            count=self.count + values.size,
+            low=min(low, self.low),
+            high=max(high, self.high),
+            magnitudes=histogram,
+        )
+
+    def limits(self, method: RangeMethod) -> tuple[float, float]:
+        if self.magnitudes is None or self.low == self.high:
+            return self.low, self.high
+        cut = entropy_limit if method is RangeMethod.ENTROPY else percentile_limit
+        limit = cut(self.magnitudes)
+        return max(self.low, -limit), min(self.high, limit)
+
+
+def _pieces(batches: Iterable[Array], graph: Graph, tensors: list[str]) -> Iterator[Array]:
+    """Split batches so that their activations stay within what may be held at a time."""
+    bytes_per_image = 4 * sum(int(np.prod(np.abs(graph.shapes.get(name, ())))) for name in tensors)
+    largest = max(1, MOST_BYTES_AT_ONCE // max(bytes_per_image, 1))
+    for batch in batches:
+        checked = check_batch(np.asarray(batch), graph)
+        for start in range(0, len(checked), largest):
+            yield checked[start : start + largest]

@@ -1,0 +1,77 @@
+"""Runs a graph in ONNX Runtime on this machine, for what quantisation wants to know of its values."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from onnx import TensorProto
+
+from deploycompress.errors import DataError
+from deploycompress.graph import Array, Graph, Port
+
+Run = Callable[[Array], list[Array]]
+"""A batch in, the outputs out."""
+
+
+def runner(graph: Graph) -> Run:
+    """Load a graph with a single input; what is returned runs it on one batch, float32 of shape [B, ...]."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(graph.to_bytes(), options, providers=["CPUExecutionProvider"])
+    name = only_input(graph).name
+
+    def run(batch: Array) -> list[Array]:
+        return [np.asarray(output) for output in session.run(None, {name: batch})]
+
+    return run
+
+
+def only_input(graph: Graph) -> Port:
+    """Give the input of a graph that has one.
+
+    Raises:
+        DataError: it has several.
+    """
+    if len(graph.inputs) != 1:
+        raise DataError(
+            f"The network has {len(graph.inputs)} inputs ({', '.join(port.name for port in graph.inputs)}), expected "
+            "one: calibration feeds one batch of images at a time."
+        )
+    return graph.inputs[0]
+
+
+def check_batch(batch: Array, graph: Graph) -> Array:
+    """Give a batch as float32 once it fits the network's input.
+
+    Raises:
+        DataError: shape or element type do not fit, or values are infinite or NaN.
+    """
+    port = only_input(graph)
+    shape = np.shape(batch)
+    sizes = [axis for axis in port.shape[1:] if isinstance(axis, int)]
+    if list(shape[1:]) != sizes or not shape or shape[0] < 1:
+        raise DataError(
+            f"A calibration batch has shape {list(shape)}, expected {['B', *sizes]} as {port.name!r} takes."
+        )
+    if not np.issubdtype(batch.dtype, np.floating):
+        raise DataError(f"A calibration batch is {batch.dtype}, expected float32, normalised as in training.")
+    if not np.isfinite(batch).all():
+        raise DataError("A calibration batch holds infinite values or NaN; check the data and their normalisation.")
+    return np.ascontiguousarray(batch, np.float32)
+
+
+def with_outputs(graph: Graph, tensors: Sequence[str]) -> Graph:
+    """Make the graph give some of its float tensors, in this order, and nothing else."""
+    return replace(graph, outputs=tuple(open_port(name, len(graph.shape_of(name))) for name in tensors))
+
+
+def open_port(tensor: str, rank: int) -> Port:
+    """Describe a float output without saying how large it is: the batch need not be its first axis."""
+    axes = tuple(f"{tensor} axis {axis}" for axis in range(rank))
+    return Port(name=tensor, dtype=int(TensorProto.FLOAT), shape=axes)
