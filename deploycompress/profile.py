@@ -27,7 +27,9 @@ from pydantic import (
 from deploycompress.constraint import Constraint, make_constraint
 from deploycompress.errors import UsageError
 from deploycompress.local_machine import holds, local_board, local_cpu, local_cpu_flags, same_architecture
+from deploycompress.precision import Precision
 from deploycompress.profile_keys import PROVIDER_OPTIONS, SESSION_KEYS, Setting, unknown_name, wrong_settings
+from deploycompress.profile_precision import Arithmetic
 
 OPERATOR_KIND = r"(conv|depthwise|grouped)[1-9]\d*(x[1-9]\d*)*|conv_transpose|gemm|matmul"
 
@@ -194,8 +196,8 @@ class Quantum(_Table):
     output: Width
 
 
-class Channels(_Table):
-    """What the device's kernels make of channel counts.
+class ChannelSteps(_Table):
+    """What the device's kernels make of channel counts in one precision.
 
     Attributes:
         quantum: widths at multiples of it make the best use of the kernels; most widths between cost as much as the
@@ -217,9 +219,37 @@ class Channels(_Table):
         )
         return quanta
 
+    @property
+    def is_known(self) -> bool:
+        """Whether they say anything; a quantum of 1 alone is what stands where nothing was found."""
+        return self.quantum > 1 or bool(self.quanta)
+
     def for_kind(self, kind: str) -> Quantum:
         """Look up the quantum of a kind of operator, that of all operators when it has none of its own."""
         return self.quanta.get(kind) or Quantum(input=self.quantum, output=self.quantum)
+
+
+class Channels(ChannelSteps):
+    """What the device's kernels make of channel counts: in single precision, and in a table for each other one.
+
+    Attributes:
+        quantum: in single precision, the step of the widths that make the best use of the kernels; most widths between
+            cost as much as the next multiple, or more.
+        quanta: the same by kind of operator and side, such as `conv3x3`, where it was measured.
+        fp16: the same in half precision.
+        int8: the same in 8 bits.
+    """
+
+    fp16: ChannelSteps = ChannelSteps()
+    int8: ChannelSteps = ChannelSteps()
+
+    def at(self, precision: Precision) -> ChannelSteps:
+        """Give the steps in a precision; where they are not known every width counts as good, and `advise` says so.
+
+        The steps of another precision would be wrong: kernels of 8 bits take channels in other numbers.
+        """
+        single = ChannelSteps(quantum=self.quantum, quanta=self.quanta)
+        return {Precision.FP32: single, Precision.FP16: self.fp16, Precision.INT8: self.int8}[precision]
 
 
 class Profile(_Table):
@@ -231,6 +261,7 @@ class Profile(_Table):
         device: what the device is.
         runtime: how ONNX Runtime is set up there.
         measure: how it is measured.
+        precision: what arithmetic it has.
         channels: what its kernels make of channel counts.
         constraint: what a student must meet there, written as `[[constraint]]` tables.
     """
@@ -240,6 +271,7 @@ class Profile(_Table):
     device: Device
     runtime: Runtime
     measure: Measure = Measure()
+    precision: Arithmetic = Arithmetic()
     channels: Channels = Channels()
     constraint: Annotated[tuple[dict[str, float], ...], Field(strict=False)] = ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 
 Version = tuple[int, ...]
@@ -78,8 +79,16 @@ def _about_facts(profile: Profile) -> Iterator[str]:
             f"every {device.arch} machine counts as this device, so numbers from any of them are called measured; "
             "set device.board or device.cpu_model."
         )
-    if profile.channels.quantum == 1 and not profile.channels.quanta:
-        yield "channels.quantum is 1, so widths are not snapped; find it with deploycompress profiles calibrate."
+    yield from (advice for name in profile.precision.native if (advice := about_steps(profile, Precision(name))))
+
+
+def about_steps(profile: Profile, precision: Precision) -> str:
+    """Say that a profile does not know the channel quantum in a precision; empty where it does."""
+    if profile.channels.at(precision).is_known:
+        return ""
+    is_single = precision is Precision.FP32
+    table, option = ("channels", "") if is_single else (f"channels.{precision}", f" --precision {precision}")
+    return f"{table}.quantum is 1, so widths are not snapped; find it with deploycompress profiles calibrate{option}."
 
 
 def parse_version(text: str) -> Version:

@@ -13,12 +13,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from deploycompress.constraint import METRICS
-from deploycompress.profile import OPERATOR_KIND, Channels, Device, Measure, Profile, Quantum, Runtime
+from deploycompress.profile import OPERATOR_KIND, Channels, ChannelSteps, Device, Measure, Profile, Quantum, Runtime
 from deploycompress.profile_keys import PROVIDER_OPTIONS, SESSION_KEYS
+from deploycompress.profile_precision import Arithmetic, Int8Format
 
 Schema = dict[str, Any]  # Any: JSON
 
-_MODELS: tuple[type[BaseModel], ...] = (Profile, Device, Runtime, Measure, Channels, Quantum)
+_MODELS: tuple[type[BaseModel], ...] = (
+    *(Profile, Device, Runtime, Measure),
+    *(Arithmetic, Int8Format),
+    *(Channels, ChannelSteps, Quantum),
+)
 
 
 def profile_schema() -> Schema:
@@ -65,9 +70,10 @@ def _restrict(properties: Schema, tables: Schema) -> None:
     )
     session = {key: {**values.to_schema(), "type": "string"} for key, values in SESSION_KEYS.items()}
     runtime["session"] = _closed(runtime["session"], session)
-    quanta = tables["Channels"]["properties"]["quanta"]
-    quanta["patternProperties"] = {f"^({OPERATOR_KIND})$": quanta.pop("additionalProperties")}
-    quanta["additionalProperties"] = False
+    for model in (Channels, ChannelSteps):
+        quanta = tables[model.__name__]["properties"]["quanta"]
+        quanta["patternProperties"] = {f"^({OPERATOR_KIND})$": quanta.pop("additionalProperties")}
+        quanta["additionalProperties"] = False
     row = _closed({}, {name: {"type": "number"} for name in (*sorted(METRICS), "max")})
     properties["constraint"]["items"] = {**row, "required": ["max"], "minProperties": 2}
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from deploycompress.errors import ProfileError
 from deploycompress.local_machine import local_board
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile, Quantum
 from deploycompress.profile_files import alias_target, load_profile, problems_of, profile_names
 
@@ -96,6 +97,16 @@ def test_an_unknown_name_lists_the_known_ones(elsewhere: Path) -> None:
         (("[runtime]", "[measure]\nmin_samples = 63\n[runtime]"), "'min_samples'"),
         (("[runtime]", "[measure]\npercentile = 99.0\n[runtime]"), "percentile 99 .* cannot be bounded"),
         (("[runtime]", "[channels]\nquantum = 0\n[runtime]"), "'quantum'"),
+        (("[runtime]", "[channels.int8]\nquantum = 0\n[runtime]"), r"'quantum' in table \[channels.int8\]"),
+        (("[runtime]", "[channels.int4]\nquantum = 4\n[runtime]"), "known are fp16, int8, quanta, quantum"),
+        (
+            ("[runtime]", "[channels.int8]\nquantun = 4\n[runtime]"),
+            r"'quantun' in table \[channels.int8\], did you mean 'quantum'",
+        ),
+        (
+            ("[runtime]", "[channels.fp16.quanta.conv]\ninput = 8\noutput = 8\n[runtime]"),
+            r"table \[channels.fp16\]: unknown operator kind 'conv'",
+        ),
         (("[runtime]", "[[constraint]]\nlatency = 1.0\nmax = 3\n[runtime]"), "unknown metric 'latency'"),
         (("[runtime]", "[[constraint]]\nlatency_ms = 1.0\n[runtime]"), "a constraint needs 'max'"),
         (("[runtime]", "[channels.quanta.conv3x3]\ninput = 8\n[runtime]"), "key 'output' is missing"),
@@ -196,6 +207,18 @@ def test_every_kind_of_operator_has_a_quantum(elsewhere: Path) -> None:
     channels = load_profile(written(elsewhere, MINIMAL + table)).channels
     assert (channels.for_kind("conv3x3").input, channels.for_kind("conv3x3").output) == (8, 16)
     assert channels.for_kind("gemm") == Quantum(input=4, output=4)
+
+
+def test_each_precision_has_steps_of_its_own_or_none(elsewhere: Path) -> None:
+    table = "[channels]\nquantum = 16\n[channels.int8]\nquantum = 4\nquanta.gemm = { input = 2, output = 8 }\n"
+    channels = load_profile(written(elsewhere, MINIMAL + table)).channels
+    single, eight, half = (channels.at(precision) for precision in (Precision.FP32, Precision.INT8, Precision.FP16))
+    assert (single.quantum, eight.quantum, half.quantum) == (16, 4, 1)  # those of another precision would be wrong
+    assert (eight.for_kind("gemm"), eight.for_kind("conv3x3")) == (
+        Quantum(input=2, output=8),
+        Quantum(input=4, output=4),
+    )
+    assert (single.is_known, eight.is_known, half.is_known) == (True, True, False)
 
 
 @pytest.mark.parametrize("kind", ["conv1x1", "conv3", "depthwise3x3", "grouped5x1", "conv_transpose", "gemm", "matmul"])

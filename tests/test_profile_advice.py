@@ -14,6 +14,7 @@ from deploycompress.profile_files import load_profile
 def changed(**tables: dict[str, object]) -> Profile:
     """Give a profile without any risk, with some keys changed."""
     record = load_profile("raspberry-pi-5").model_dump(by_alias=True)
+    record["channels"]["int8"]["quantum"] = 4
     for table, keys in tables.items():
         record[table] = {**record[table], **keys}
     return Profile.model_validate(record)
@@ -38,7 +39,10 @@ def changed(**tables: dict[str, object]) -> Profile:
         ({"runtime": {"max_ir": 9, "min_onnxruntime": "1.15.1"}}, "max_ir is 9, but ONNX Runtime 1.15.1 loads up to 8"),
         ({"device": {"sources": ()}}, "device.sources is empty"),
         ({"device": {"board": ""}}, "every aarch64 machine counts as this device"),
-        ({"channels": {"quantum": 1}}, "widths are not snapped"),
+        ({"channels": {"quantum": 1}}, "channels.quantum is 1, so widths are not snapped; find it with deploycompress"),
+        ({"channels": {"int8": {"quantum": 1}}}, "channels.int8.quantum is 1"),
+        ({"channels": {"int8": {}}}, "deploycompress profiles calibrate --precision int8."),
+        ({"precision": {"native": ("fp32", "fp16", "int8")}}, "channels.fp16.quantum is 1"),
     ],
 )
 def test_a_risk_is_named(tables: dict[str, dict[str, object]], words: str) -> None:
@@ -56,6 +60,8 @@ def test_a_risk_is_named(tables: dict[str, dict[str, object]], words: str) -> No
         {"runtime": {"max_opset": 18, "min_onnxruntime": "1.14"}},
         {"device": {"board": ""}, "measure": {"reach": "local"}},
         {"channels": {"quantum": 1, "quanta": {"gemm": {"input": 4, "output": 4}}}},
+        {"channels": {"int8": {"quanta": {"gemm": {"input": 1, "output": 1}}}}},
+        {"precision": {"native": ("fp32",)}, "channels": {"int8": {"quantum": 1}}},
     ],
 )
 def test_what_is_fine_is_not_mentioned(tables: dict[str, dict[str, object]]) -> None:

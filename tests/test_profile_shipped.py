@@ -48,11 +48,34 @@ def test_a_profile_is_in_order_and_complete(file: Path) -> None:
 
 
 def test_nothing_is_risky_but_what_is_known_to_be(file: Path) -> None:
-    known = {"jetson-nano": ["the stack's Python 3.6 is too old for the measuring agent"]}
+    eight, half = (f"channels.{name}.quantum is 1, so widths are not snapped" for name in ("int8", "fp16"))
+    known = {
+        "jetson-nano": ["the stack's Python 3.6 is too old for the measuring agent", half],
+        **{name: [eight] for name in ("intel-n100", "raspberry-pi-4", "raspberry-pi-5", "snapdragon-8-gen3")},
+    }
     found = advise(load_profile(file))
     expected = known.get(file.stem, [])
     assert len(found) == len(expected)
     assert all(text.startswith(words) for text, words in zip(found, expected, strict=True))
+
+
+def test_what_a_device_computes_in_goes_with_its_provider(file: Path) -> None:
+    profile = load_profile(file)
+    native, form = profile.precision.native, profile.precision.int8
+    has_tensor_rt = profile.runtime.providers[0] == "TensorrtExecutionProvider"
+    assert "fp32" in native
+    assert ("fp16" in native) == has_tensor_rt
+    assert ("int8" in native) == (profile.name != "jetson-nano")  # its graphics are older than 8-bit arithmetic
+    if "int8" not in native:
+        return
+    options = profile.runtime.provider_options.get("TensorrtExecutionProvider", {})
+    assert options.get("trt_int8_enable", False) == has_tensor_rt
+    assert profile.channels.int8.quantum % 32 == 0 if has_tensor_rt else not form.reduced_range
+    assert form.per_channel
+    # The zero point of signed activations is 0 wherever they are wanted signed.
+    assert (form.activations == "int8") == form.symmetric_activations
+    assert not (has_tensor_rt and form.activations == "uint8")
+    assert not (profile.device.arch == "x86_64" and form.activations == "int8")
 
 
 def test_a_derived_peak_is_the_product_beside_it(file: Path) -> None:
@@ -111,6 +134,11 @@ def full_table() -> dict[str, Any]:
         lambda table: table["measure"].update(reach="telnet"),
         lambda table: table["channels"].update(quanta={"conv3x3": {"input": 8}}),
         lambda table: table["channels"].update(quanta={"convolution": {"input": 8, "output": 8}}),
+        lambda table: table["channels"]["int8"].update(quantum=0),
+        lambda table: table["channels"]["int8"].update(quanta={"convolution": {"input": 8, "output": 8}}),
+        lambda table: table["channels"]["int8"].update(int8={"quantum": 4}),
+        lambda table: table["precision"].update(native=["int4"]),
+        lambda table: table["precision"]["int8"].update(activations="int4"),
         lambda table: table["constraint"].append({"latency_ratio": 1.0}),
         lambda table: table["constraint"].append({"latency": 1.0, "max": 2.0}),
         lambda table: table.update(name="x"),
@@ -130,5 +158,5 @@ def test_the_schema_refuses_what_the_program_refuses(change: Any, tmp_path: Path
 
 def test_the_schema_describes_every_key() -> None:
     tables = profile_schema()["definitions"]
-    for name in ("Profile", "Device", "Runtime", "Measure", "Channels", "Quantum"):
+    for name in tables.keys() - {"Alias"}:
         assert all(entry["description"].endswith(".") for entry in tables[name]["properties"].values())

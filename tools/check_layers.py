@@ -21,12 +21,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pipeline",),
     ("report",),
     ("execute", "calibration"),
-    ("search", "surgery", "train"),
+    ("search", "surgery", "train", "quantize"),
     ("capturing", "channels", "network", "measuring", "store"),
     ("profile_files", "profile_schema", "profile_advice"),
     ("profile", "views"),  # a profile holds constraints, a view is of a graph's constant
-    ("profile_keys", "local_machine"),
+    ("profile_keys", "profile_precision", "local_machine"),
     ("plan", "evaluation", "constraint", "graph", "verdict"),
+    ("precision",),
     ("errors", "units"),
 )
 
@@ -34,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 HOMES: dict[str, tuple[str, ...]] = {
     "torch": ("capturing", "network", "train", "search"),
     "torchvision": ("capturing", "train"),
-    "onnxruntime": ("measuring", "capturing/parity.py", "surgery/oracle.py"),
+    "onnxruntime": ("measuring", "quantize", "capturing/parity.py", "surgery/oracle.py"),
     "sqlite3": ("store",),
     "ray": ("execute/ray_cluster.py",),
     "click": ("cli",),

@@ -17,8 +17,8 @@ from deploycompress.execute.structure import structure_digest
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.measuring import static
-from deploycompress.network.module import GraphModule, to_torch
-from deploycompress.pipeline.ship import accuracy_in_runtime, finish
+from deploycompress.network.module import GraphModule, from_torch, to_torch
+from deploycompress.pipeline.asking import accuracy_in_runtime
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.accuracy import accuracy
@@ -158,7 +158,7 @@ def _prepare(module: GraphModule, bench: Bench, entrant: Entrant, *, is_ours: bo
 
 
 def _ship(module: GraphModule, path: Path) -> Graph:
-    shipped = finish(module)
+    shipped = shipped_form(from_torch(module))
     shipped.save(path)
     return shipped
 

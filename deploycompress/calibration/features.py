@@ -1,6 +1,7 @@
 """What a node's latency is explained by: arithmetic, what it reads, what it makes, and a fixed part.
 
-Widths count in whole quanta: kernels compute a started quantum as a full one.
+Widths count in whole quanta: kernels compute a started quantum as a full one. Features are those of the graph in single
+precision, whichever precision is measured: a lower one changes what a unit of them costs, not how many there are.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from numpy.typing import NDArray
 
 from deploycompress.calibration.layers import layer_of
 from deploycompress.graph import UNKNOWN_SIZE, Graph, Node
-from deploycompress.profile import Channels as ChannelQuanta
+from deploycompress.profile import ChannelSteps
 
 NAMES = ("work", "input", "output", "fixed")
 
 Vector = NDArray[np.float64]
 
 
-def graph_features(graph: Graph, quanta: ChannelQuanta) -> Mapping[str, Vector]:
+def graph_features(graph: Graph, quanta: ChannelSteps) -> Mapping[str, Vector]:
     """Give the features of every node of a graph, by name, each of shape [4]."""
     return {node.name: node_features(graph, node, quanta) for node in graph.nodes}
 
 
-def node_features(graph: Graph, node: Node, quanta: ChannelQuanta) -> Vector:
+def node_features(graph: Graph, node: Node, quanta: ChannelSteps) -> Vector:
     """Give one node's multiply-accumulates, elements read, elements made, and 1, shape [4]."""
     layer = layer_of(graph, node)
     if layer is None:

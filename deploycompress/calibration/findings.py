@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploycompress.calibration.quantum import QuantumFinding, WidthTime
 from deploycompress.calibration.staircase import Side, Sweep
-from deploycompress.profile import Channels as ChannelQuanta
-from deploycompress.profile import Quantum
+from deploycompress.profile import ChannelSteps, Quantum
 
 HEAVY = 0.1
 """Share of the arithmetic from which a kind has a say in the quantum of the whole device."""
@@ -33,26 +33,37 @@ class Staircase:
     @property
     def verdict(self) -> str:
         """What the staircase says, in words."""
-        found = self.finding.quantum
+        found, sure = self.finding.quantum, self.finding.at_least
         if found is None:
-            return "inconclusive, the profile's quantum stays"
+            return f"steps of {sure}, if not more" if sure > 1 else "inconclusive, the profile's quantum stays"
         return "smooth" if found == 1 else f"steps of {found}"
 
 
-def derive_quanta(known: ChannelQuanta, staircases: Sequence[Staircase]) -> ChannelQuanta:
-    """Put measured quanta in the place of those a profile has; where a staircase is inconclusive, the profile's stays.
+def derive_quanta(known: ChannelSteps, staircases: Sequence[Staircase]) -> ChannelSteps:
+    """Put measured quanta in the place of those a profile has.
+
+    Where a staircase is inconclusive the profile's stays, made a multiple of the largest step that is real for sure.
 
     The quantum of the whole device is the largest one among the kinds that do most of the arithmetic: a channel group
     is written by one kind and read by others, and must suit all of them.
     """
     quanta = dict(known.quanta)
     for staircase in staircases:
-        kind, side, found = staircase.sweep.layer.kind, staircase.sweep.side, staircase.finding.quantum
+        kind, side = staircase.sweep.layer.kind, staircase.sweep.side
         before = quanta.get(kind) or known.for_kind(kind)
-        if found is not None:
+        if _says_something(staircase.finding):
             quanta[kind] = Quantum(
-                input=before.input if side is Side.OUTPUT else found,
-                output=before.output if side is Side.INPUT else found,
+                input=before.input if side is Side.OUTPUT else _step(staircase.finding, before.input),
+                output=before.output if side is Side.INPUT else _step(staircase.finding, before.output),
             )
-    heavy = [s.finding.quantum for s in staircases if s.share >= HEAVY and s.finding.quantum is not None]
-    return ChannelQuanta(quantum=max(heavy, default=known.quantum), quanta=quanta)
+    heavy = [staircase.finding for staircase in staircases if staircase.share >= HEAVY]
+    steps = [_step(finding, known.quantum) for finding in heavy if _says_something(finding)]
+    return ChannelSteps(quantum=max(steps, default=known.quantum), quanta=quanta)
+
+
+def _says_something(finding: QuantumFinding) -> bool:
+    return finding.quantum is not None or finding.at_least > 1
+
+
+def _step(finding: QuantumFinding, before: int) -> int:
+    return math.lcm(before, finding.at_least) if finding.quantum is None else finding.quantum

@@ -17,7 +17,7 @@ from deploycompress.calibration.layer_table import (
     whole_features,
 )
 from deploycompress.calibration.least_squares import nonnegative_least_squares
-from deploycompress.profile import Channels as ChannelQuanta
+from deploycompress.profile import ChannelSteps
 
 LEAST_STUDENTS = 12
 FOLDS = 5
@@ -66,7 +66,7 @@ class PredictionError:
         return float(np.max(np.abs(self.errors)))
 
 
-def fit_table(students: Sequence[Student], *, quanta: ChannelQuanta, teacher_ms: float) -> LayerTable:
+def fit_table(students: Sequence[Student], *, quanta: ChannelSteps, teacher_ms: float) -> LayerTable:
     """Fit the table.
 
     Args:
@@ -84,7 +84,7 @@ def fit_table(students: Sequence[Student], *, quanta: ChannelQuanta, teacher_ms:
     return _calibrated(table, students)
 
 
-def cross_validate(students: Sequence[Student], *, quanta: ChannelQuanta, teacher_ms: float) -> PredictionError:
+def cross_validate(students: Sequence[Student], *, quanta: ChannelSteps, teacher_ms: float) -> PredictionError:
     """Predict each student from a table fitted without it and others of its fold; the teacher is in every table."""
     teacher, *others = students
     errors = {}

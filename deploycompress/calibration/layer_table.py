@@ -1,4 +1,4 @@
-"""The table of layer latencies of one model on one machine, and what it predicts.
+"""The table of layer latencies of one model on one machine in one precision, and what it predicts.
 
 A prediction proposes and filters; it is never reported as a measurement, and its evidence is `analytic`.
 """
@@ -15,7 +15,7 @@ from deploycompress.calibration.features import NAMES, Vector, graph_features
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph
-from deploycompress.profile import Channels as ChannelQuanta
+from deploycompress.profile import ChannelSteps
 
 EVIDENCE = Evidence.ANALYTIC
 """What every prediction is worth."""
@@ -78,10 +78,10 @@ class LayerTable:
         layers: by node name, as the model ships; a node that always runs in another's kernel costs nothing.
         other: kernels that no node owns; its features are those of the whole graph, summed.
         run: how the time of a run follows from its kernels.
-        teacher_ms: latency of the model itself, undisturbed.
+        teacher_ms: latency of the model itself in the table's precision, undisturbed.
     """
 
-    quanta: ChannelQuanta
+    quanta: ChannelSteps
     layers: Mapping[str, LayerCost]
     other: LayerCost
     run: RunModel
@@ -93,7 +93,7 @@ def predict_ms(table: LayerTable, graph: Graph) -> float:
 
     Args:
         table: of the student's teacher.
-        graph: the student in the form that ships (`surgery.shipped.shipped_form`).
+        graph: the student in the form that ships (`surgery.shipped.shipped_form`), in single precision.
 
     Returns:
         Milliseconds; of evidence `analytic`.
@@ -105,7 +105,7 @@ def predict_ms(table: LayerTable, graph: Graph) -> float:
 
 
 def predict_ratio(table: LayerTable, graph: Graph) -> float:
-    """Predict a student's latency over the teacher's.
+    """Predict a student's latency over the teacher's, both in the table's precision.
 
     Raises:
         MeasureError: the graph is no student of the table's model.

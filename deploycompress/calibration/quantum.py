@@ -87,6 +87,11 @@ class QuantumFinding:
     quantum: int | None
     rises: tuple[Rise, ...]
 
+    @property
+    def at_least(self) -> int:
+        """Largest step that is real for sure, whatever is open about larger ones; 1 when none is."""
+        return max((rise.step for rise in self.rises if rise.is_real), default=1)
+
 
 def find_quantum(staircase: Sequence[WidthTime], *, confidence: float, seed: int = 0) -> QuantumFinding:
     """Derive the channel quantum of one side of a kind of operator.

@@ -1,7 +1,8 @@
-"""Measures staircases and students with a meter; everything is taken in turns with a reference."""
+"""Measures staircases and students with a meter, in the precision that ships; all in turns with a reference."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from deploycompress.calibration.features import graph_features
 from deploycompress.calibration.fit import Student
+from deploycompress.calibration.owners import owner_of
 from deploycompress.calibration.quantum import WidthTime
 from deploycompress.calibration.staircase import Sweep, staircase_network
 from deploycompress.graph import Graph
@@ -16,7 +18,10 @@ from deploycompress.measuring.interval import quantile, quantile_interval
 from deploycompress.measuring.measurement import NS_PER_MS, Conditions, Measurement
 from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.node_times import KernelTime
-from deploycompress.profile import Channels as ChannelQuanta
+from deploycompress.profile import ChannelSteps
+
+Shipping = Callable[[Graph], Graph]
+"""Brings a graph from single precision into that in which it would ship (`quantize.costed.costed_form`)."""
 
 LEAST_SAMPLES = 64
 
@@ -25,24 +30,26 @@ UNDISTURBED = 0.1
 on a machine that does other things as well holds their time, that of a short run does not."""
 
 
-def measure_staircase(meter: Meter, sweep: Sweep, *, seconds: float) -> tuple[WidthTime, ...]:
+def measure_staircase(meter: Meter, sweep: Sweep, *, shipping: Shipping, seconds: float) -> tuple[WidthTime, ...]:
     """Measure a staircase, all widths in turns, so that a change of the machine's mood touches all alike.
 
     Args:
         meter: measures.
         sweep: what to measure.
+        shipping: gives the precision to measure in.
         seconds: time for sampling all widths together.
 
     Raises:
         FailedMeasurementError: a width could not be measured.
         MeasureError: the device or its execution provider is not available.
     """
-    networks = [staircase_network(sweep, width, meter.profile.runtime) for width in sweep.widths]
+    networks = [shipping(staircase_network(sweep, width, meter.profile.runtime)) for width in sweep.widths]
     found = meter.measure_together(networks, max_seconds=seconds, min_samples=LEAST_SAMPLES)
-    return tuple(_width_time(width, measurement) for width, measurement in zip(sweep.widths, found, strict=True))
+    return tuple(width_time(width, measurement) for width, measurement in zip(sweep.widths, found, strict=True))
 
 
-def _width_time(width: int, measurement: Measurement) -> WidthTime:
+def width_time(width: int, measurement: Measurement) -> WidthTime:
+    """Take the undisturbed latency of one width out of its measurement."""
     samples = measurement.samples_ns
     bounds = quantile_interval(samples, UNDISTURBED, measurement.conditions.confidence)
     ns = quantile(samples, UNDISTURBED)
@@ -70,14 +77,15 @@ class MeasuredStudent:
 
 
 def measure_student(
-    meter: Meter, student: Graph, teacher: Graph, *, quanta: ChannelQuanta, seconds: float
+    meter: Meter, student: Graph, baseline: Graph, *, shipping: Shipping, quanta: ChannelSteps, seconds: float
 ) -> MeasuredStudent:
     """Measure a student beside its teacher, and its kernels.
 
     Args:
         meter: measures.
-        student: in the form that ships.
-        teacher: in the form that ships.
+        student: in the form that ships (`surgery.shipped.shipped_form`), in single precision.
+        baseline: the teacher in the precision that is measured.
+        shipping: gives the precision to measure in.
         quanta: for the student's features.
         seconds: time for sampling latency.
 
@@ -85,12 +93,15 @@ def measure_student(
         FailedMeasurementError: the student could not be measured.
         MeasureError: the device or its execution provider is not available.
     """
-    measurement = meter.measure(student, baseline=teacher, max_seconds=seconds, min_samples=LEAST_SAMPLES)
+    shipped = shipping(student)
+    measurement = meter.measure(shipped, baseline=baseline, max_seconds=seconds, min_samples=LEAST_SAMPLES)
+    nodes = {node.name: node for node in student.nodes}
     node_us: dict[str, float] = {}
     other_us = 0.0
-    for kernel in meter.node_times(student).kernels:
-        if kernel.nodes:
-            node_us[kernel.nodes[0]] = node_us.get(kernel.nodes[0], 0.0) + _typical_us(kernel)
+    for kernel in meter.node_times(shipped).kernels:
+        owner = owner_of(kernel, nodes)
+        if owner:
+            node_us[owner] = node_us.get(owner, 0.0) + _typical_us(kernel)
         else:
             other_us += _typical_us(kernel)
     found = Student(

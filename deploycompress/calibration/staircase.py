@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from deploycompress.calibration.layers import Layer
+from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.profile import Runtime
 
 WIDTHS = (8, 9, 10, 12, 14, 15, 16, 17, 18, 20, 22, 24, 28, 31, 32, 33, 34, 36, 40, 48, 56, 63, 64, 65, 80, 96, 128)
@@ -69,7 +70,7 @@ def sweeps_of(layer: Layer) -> tuple[Sweep, ...]:
     )
 
 
-def staircase_network(sweep: Sweep, width: int, runtime: Runtime) -> bytes:
+def staircase_network(sweep: Sweep, width: int, runtime: Runtime) -> Graph:
     """Build the network of one width: copies of the operator side by side and summed, or in a row where sides are one.
 
     Args:
@@ -78,7 +79,7 @@ def staircase_network(sweep: Sweep, width: int, runtime: Runtime) -> bytes:
         runtime: what the device can load.
 
     Returns:
-        A serialised model with random weights, the same for the same arguments.
+        A graph in single precision with random weights, the same for the same arguments.
     """
     layer = sweep.layer
     inputs = width if sweep.side is not Side.OUTPUT else sweep.fixed
@@ -102,12 +103,12 @@ def staircase_network(sweep: Sweep, width: int, runtime: Runtime) -> bytes:
         else:
             nodes.append(helper.make_node("Add", [made, f"y{copy}"], [f"s{copy}"], name=f"add{copy}"))
             made = f"s{copy}"
-    return _serialised(nodes, weights, (_input_shape(layer, inputs, sweep.size), made), runtime)
+    return _graph(nodes, weights, (_input_shape(layer, inputs, sweep.size), made), runtime)
 
 
-def _serialised(
+def _graph(
     nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto], ends: tuple[list[int], str], runtime: Runtime
-) -> bytes:
+) -> Graph:
     shape, output = ends
     graph = helper.make_graph(
         nodes,
@@ -119,7 +120,7 @@ def _serialised(
     opset = helper.make_opsetid("", min(_OPSET, runtime.max_opset))
     model = helper.make_model(graph, opset_imports=[opset], producer_name="deploycompress")
     model.ir_version = min(_IR, runtime.max_ir)
-    return bytes(onnx.shape_inference.infer_shapes(model).SerializeToString(deterministic=True))
+    return graph_from_onnx(onnx.shape_inference.infer_shapes(model))
 
 
 def _fixed(width: int) -> int:

@@ -1,4 +1,4 @@
-"""Latency tables on disk: one file for each machine, runtime and model, and never another one's."""
+"""Latency tables on disk: one file for each machine, runtime, precision and model, and never another one's."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deploycompress.calibration.fit import PredictionError
 from deploycompress.calibration.layer_table import LayerCost, LayerTable, RunModel
 from deploycompress.errors import MeasureError, OutputError
 from deploycompress.measuring.measurement import Conditions
-from deploycompress.profile import Channels as ChannelQuanta
-from deploycompress.profile import Profile
+from deploycompress.precision import Precision
+from deploycompress.profile import ChannelSteps, Profile
 
-SCHEMA = 1
+SCHEMA = 2
 CACHE_VARIABLE = "DEPLOYCOMPRESS_CACHE"
 
 
@@ -34,7 +34,9 @@ class TableKey:
         threads: threads inside one operator.
         runtime: SHA-256 of the profile's `[runtime]` table. Its constraints and quanta are left out: they change no
             latency, and the calibrated profile differs from the given one in just these.
-        model: digest of the model's structure as it ships.
+        precision: arithmetic that was measured.
+        form: SHA-256 of the profile's form of 8-bit graphs; empty for another precision, which it does not touch.
+        model: digest of the model's structure as it ships in single precision.
     """
 
     machine: str
@@ -42,6 +44,8 @@ class TableKey:
     providers: tuple[str, ...]
     threads: int
     runtime: str
+    precision: Precision
+    form: str
     model: str
 
     def digest(self) -> str:
@@ -68,21 +72,25 @@ class StoredTable:
     made: str
 
 
-def table_key(conditions: Conditions, profile: Profile, model: str) -> TableKey:
+def table_key(conditions: Conditions, profile: Profile, precision: Precision, model: str) -> TableKey:
     """Make the key of a model's table.
 
     Args:
         conditions: of any measurement on the machine.
         profile: what it was measured with.
-        model: digest of the model's structure as it ships (`execute.structure.structure_digest`).
+        precision: arithmetic that was measured.
+        model: digest of the model's structure as it ships in single precision (`execute.structure.structure_digest`).
     """
     runtime = hashlib.sha256(profile.runtime.model_dump_json().encode()).hexdigest()
+    form = hashlib.sha256(profile.precision.int8.model_dump_json().encode()).hexdigest()
     return TableKey(
         machine=conditions.machine.id,
         onnxruntime=conditions.onnxruntime,
         providers=tuple(conditions.providers),
         threads=conditions.threads,
         runtime=runtime,
+        precision=precision,
+        form=form if precision is Precision.INT8 else "",
         model=model,
     )
 
@@ -163,9 +171,10 @@ def _from_json(text: str) -> StoredTable:
     record: dict[str, Any] = json.loads(text)  # Any: JSON, checked key by key below
     if record["schema"] != SCHEMA:
         raise ValueError(f"its schema is {record['schema']!r}")
-    key = {**record["key"], "providers": tuple(record["key"]["providers"])}
+    told = record["key"]
+    key = {**told, "providers": tuple(told["providers"]), "precision": Precision(told["precision"])}
     table = LayerTable(
-        quanta=ChannelQuanta.model_validate(record["quanta"]),
+        quanta=ChannelSteps.model_validate(record["quanta"]),
         layers={name: _cost(cost) for name, cost in record["layers"].items()},
         other=_cost(record["other"]),
         run=RunModel(**{name: float(number) for name, number in record["run"].items()}),

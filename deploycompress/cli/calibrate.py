@@ -14,16 +14,19 @@ from deploycompress.cli.model_options import loading_options
 from deploycompress.cli.preflight import check_model
 from deploycompress.cli.target_options import target_option
 from deploycompress.cli.types import Duration
+from deploycompress.precision import Precision
 
 HELP = with_examples(
     "Measure what the device of PROFILE makes of channel counts, and write a calibrated profile.",
     "deploycompress profiles calibrate x86 --model model.onnx",
     "deploycompress profiles calibrate raspberry-pi-5 --target ssh://pi@board --model model.onnx \\\n"
     "    --budget 10m --out my-board.toml",
+    "deploycompress profiles calibrate x86.calibrated.toml --model model.onnx --precision int8 --force",
     afterwards="For each kind of operator that the model uses, latency is measured over channel counts, on the input "
     "and on the output side; the step between fast widths is the channel quantum. Random students of the model then "
     "give a table of layer latencies, kept in a cache for this machine, runtime and model; its error on students that "
-    "it had not seen is printed.",
+    "it had not seen is printed. All of it holds for one precision: calibrate for each that you ship. What the "
+    "profile says of the others stays.",
 )
 
 
@@ -36,6 +39,12 @@ HELP = with_examples(
 @click.argument("profile", envvar=None)
 @click.option(
     "--model", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The network to calibrate for."
+)
+@click.option(
+    "--precision",
+    type=click.Choice([precision.value for precision in Precision]),
+    default=Precision.FP32.value,
+    help="Arithmetic to measure in.",
 )
 @target_option
 @click.option(
@@ -61,6 +70,7 @@ HELP = with_examples(
 def calibrate_command(
     profile: str,
     model: Path,
+    precision: str,
     targets: tuple[str, ...],
     out: Path | None,
     budget: float,
@@ -95,7 +105,14 @@ def calibrate_command(
     with redirect_stdout(sys.stderr), open_progress(sys.stderr, quiet=quiet) as progress:
         graph = capture(model, input_shape=input_shape, arch=arch, trust=trust, allow=allow, **limits)
         found = calibrate(
-            graph, device, target=targets, budget_s=budget, seed=seed, allow_proxy=allow_proxy, progress=progress
+            graph,
+            device,
+            precision=Precision(precision),
+            target=targets,
+            budget_s=budget,
+            seed=seed,
+            allow_proxy=allow_proxy,
+            progress=progress,
         )
         write_calibrated(path, profile, found, model=model.name, force=force)
     document = calibration_document(found, profile=device.name, model=str(model), out=path)

@@ -15,6 +15,7 @@ class CompressOptions(TypedDict):
     test_data: str | None
     normalize: str | None
     metric: str | None
+    precision: str | None
     constraints: tuple[str, ...]
     search: str
     policy: Path | None

@@ -64,6 +64,7 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
         "data": options["data"] or NO_DATA,
         "test_data": options["test_data"],
         "metric": options["metric"],
+        "precision": options["precision"] or "that of the profile",
         "search": options["search"],
         "policy": None if options["policy"] is None else str(options["policy"]),
         "budget_s": options["budget"],

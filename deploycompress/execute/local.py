@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,6 +30,9 @@ from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
+from deploycompress.profile_precision import Int8Format
+from deploycompress.quantize.costed import costed_form
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import Block
 from deploycompress.surgery.masks import kept_channels
@@ -61,6 +64,8 @@ class LocalSettings:
         measure_seconds: time for one latency measurement.
         measures_rss: whether resident memory is taken, too, which starts two processes for each student.
         course: how students are distilled on their way up the ladder.
+        precision: that students ship in, and so are measured in.
+        form: of 8-bit graphs on the device.
         seed: of everything random.
     """
 
@@ -71,6 +76,8 @@ class LocalSettings:
     measure_seconds: float = 0.5
     measures_rss: bool = False
     course: CourseSettings = field(default_factory=CourseSettings)
+    precision: Precision = Precision.FP32
+    form: Int8Format = field(default_factory=Int8Format)
     seed: int = 0
 
 
@@ -131,6 +138,7 @@ class LocalEnvironment:
         self._meter = StudentMeter(
             meter,
             self.baseline,
+            costed=lambda graph, higher: costed_form(graph, settings.precision, settings.form, higher=higher),
             seconds=settings.measure_seconds,
             with_rss=settings.measures_rss,
             memory=self._memory,
@@ -198,6 +206,14 @@ class LocalEnvironment:
                 raise  # the machine's doing: no student shall pay for it
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
+
+    def cost_of(self, shipped: Graph, *, higher: Collection[str] = ()) -> Metrics:
+        """Give what a network in its shipped form costs in the precision of the run, but for some layers.
+
+        Raises:
+            FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
+        """
+        return self._meter.metrics(shipped, higher=higher)
 
     def measure_ahead(self, candidates: Iterable[Candidate]) -> None:
         """Measure students that will be asked about, many at a time where several devices share the work."""

@@ -8,15 +8,16 @@ from deploycompress.measuring.static import macs, params
 
 
 def student_metrics(
-    student: Graph, teacher: Graph, measurement: Measurement, teacher_peak_bytes: int
+    student: Graph, teacher: Graph, measurement: Measurement, teacher_peak_bytes: int, *, file: bytes
 ) -> dict[str, float]:
     """Give everything known of a student but its accuracy, under the names of `constraint.METRICS`.
 
     Args:
-        student: the graph that was measured, batch norm folded.
+        student: the graph that was measured, batch norm folded, in single precision.
         teacher: what it was cut from, batch norm folded as well, so that folding alone saves nothing.
         measurement: of the student, beside the teacher.
         teacher_peak_bytes: the teacher's activation peak.
+        file: the student as it ships, or in that very form.
     """
     return {
         **measurement.metrics(),
@@ -25,6 +26,6 @@ def student_metrics(
         "params_ratio": params(student) / params(teacher),
         "macs": float(macs(student)),
         "macs_ratio": macs(student) / macs(teacher),
-        "file_mib": len(student.to_bytes()) / BYTES_PER_MIB,
-        "file_ratio": len(student.to_bytes()) / len(teacher.to_bytes()),
+        "file_mib": len(file) / BYTES_PER_MIB,
+        "file_ratio": len(file) / len(teacher.to_bytes()),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 from dataclasses import replace
 
 from deploycompress.execute.metrics import student_metrics
@@ -19,6 +19,8 @@ from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.pool import Pool
 
 Metrics = Mapping[str, float]
+Costed = Callable[[Graph, Collection[str]], Graph]
+"""Gives a network the precision that it ships in, but for some layers."""
 Memory = MutableMapping[str, Metrics]
 
 ATTEMPTS = 6
@@ -31,7 +33,8 @@ class StudentMeter:
 
     Args:
         devices: where to measure.
-        baseline: the teacher as it would ship.
+        baseline: the teacher as it would ship if it stayed in single precision.
+        costed: gives a network the form that is measured.
         seconds: time for one latency measurement.
         with_rss: whether resident memory is taken, too.
         memory: what was measured before, by where that was and the digest of the structure; added to.
@@ -39,16 +42,24 @@ class StudentMeter:
     """
 
     def __init__(
-        self, devices: Devices, baseline: Graph, *, seconds: float, with_rss: bool, memory: Memory, timer: StageTimer
+        self,
+        devices: Devices,
+        baseline: Graph,
+        *,
+        costed: Costed,
+        seconds: float,
+        with_rss: bool,
+        memory: Memory,
+        timer: StageTimer,
     ) -> None:
-        self._devices, self._baseline = devices, baseline
+        self._devices, self._baseline, self._costed = devices, baseline, costed
         self._baseline_structure = structure_digest(baseline)
         self._seconds, self._with_rss = seconds, with_rss
         self._memory, self._timer = memory, timer
         self._baseline_ms = math.inf
         first = devices.measure(baseline, max_seconds=0.0)
         self._baseline_peak_bytes = first.activation_peak_bytes
-        self._place = _place(first.conditions)
+        self._place = _place(first.conditions, structure_digest(costed(baseline, ())))
         self._asked: set[str] = set()
 
     @property
@@ -56,20 +67,22 @@ class StudentMeter:
         """Number of different networks that were asked about."""
         return len(self._asked)
 
-    def metrics(self, shipped: Graph) -> Metrics:
+    def metrics(self, shipped: Graph, *, higher: Collection[str] = ()) -> Metrics:
         """Give a student's metrics, those that need no accuracy.
 
         Args:
-            shipped: the student in its shipped form.
+            shipped: the student in its shipped form, in single precision.
+            higher: layers that stay in it.
 
         Raises:
             FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
         """
-        key = self._key(shipped)
+        key = self._key(shipped, higher)
         self._asked.add(key)
         if key not in self._memory:
             with self._timer.stage("measure"):
-                self._remember(key, shipped, self._undisturbed(shipped))
+                costed = self._costed(shipped, higher)
+                self._remember(key, shipped, costed, self._undisturbed(costed))
         return self._memory[key]
 
     def measure_ahead(self, students: Iterable[Graph]) -> None:
@@ -81,18 +94,17 @@ class StudentMeter:
             return
         waiting = {key: one for one in students if (key := self._key(one)) not in self._memory}
         with self._timer.stage("measure"):
-            found = self._devices.measure_all(
-                list(waiting.values()), baseline=self._baseline, max_seconds=self._seconds
-            )
-            for (key, shipped), measurement in zip(waiting.items(), found, strict=True):
+            costed = [self._costed(shipped, ()) for shipped in waiting.values()]
+            found = self._devices.measure_all(costed, baseline=self._baseline, max_seconds=self._seconds)
+            for (key, shipped), one, measurement in zip(waiting.items(), costed, found, strict=True):
                 if isinstance(measurement, Measurement) and self._is_quiet(measurement):
-                    self._remember(key, shipped, measurement)
+                    self._remember(key, shipped, one, measurement)
 
-    def _remember(self, key: str, shipped: Graph, found: Measurement) -> None:
+    def _remember(self, key: str, shipped: Graph, costed: Graph, found: Measurement) -> None:
         if self._with_rss:
-            found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(shipped))
-        metrics = student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes)
-        if structure_digest(shipped) == self._baseline_structure:
+            found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(costed))
+        metrics = student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
+        if structure_digest(costed) == self._baseline_structure:
             metrics = {**metrics, "latency_ratio": 1.0}  # by definition; noise must not let the teacher meet a limit
         self._memory[key] = metrics
 
@@ -114,16 +126,19 @@ class StudentMeter:
             "uses the machine. Stop it, or measure later.",
         )
 
-    def _key(self, shipped: Graph) -> str:
-        return f"metrics:{self._place}:{structure_digest(shipped)}"
+    def _key(self, shipped: Graph, higher: Collection[str] = ()) -> str:
+        mixture = f":{','.join(sorted(higher))}" if higher else ""
+        return f"metrics:{self._place}:{structure_digest(shipped)}{mixture}"
 
     def _is_quiet(self, found: Measurement) -> bool:
         self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
         return found.baseline_median_ms <= DISTURBED * self._baseline_ms
 
 
-def _place(conditions: Conditions) -> str:
-    """Digest where and how is measured, so that a run that goes on elsewhere remembers nothing from here."""
+def _place(conditions: Conditions, form: str) -> str:
+    """Digest where, how and in which form is measured, so that a run that goes on elsewhere remembers nothing of it."""
     machine = conditions.machine
-    parts = (machine.id, machine.power_mode, conditions.onnxruntime, conditions.profile_digest, *conditions.providers)
+    parts = (
+        machine.id, machine.power_mode, conditions.onnxruntime, conditions.profile_digest, *conditions.providers, form
+    )  # fmt: skip
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

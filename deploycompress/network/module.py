@@ -153,7 +153,7 @@ class GraphModule(nn.Module):
         }
 
     def state_keys(self) -> Mapping[str, str]:
-        """Map each trained or averaged constant's name in the graph to its key in the state dict."""
+        """Map the name in the graph of each constant that may change to its key in the state dict."""
         return {name: key for name, key in self._keys.items() if name not in self._roles.fixed}
 
     def __getstate__(self) -> dict[str, Any]:  # Any: torch's own type for a module's state
@@ -171,7 +171,8 @@ class GraphModule(nn.Module):
         self._output_names = tuple(constants.root(port.name) for port in graph.outputs)
 
     def _make_keys(self) -> dict[str, str]:
-        names = (*self._roles.trained, *self._roles.statistics, *self._roles.fixed)
+        roles = self._roles
+        names = (*roles.trained, *roles.statistics, *roles.scales, *roles.fixed)
         reserved = {*dir(self), "_keys", "_places"}
         return {name: state_key(name, names, reserved) for name in names}
 
@@ -182,7 +183,7 @@ class GraphModule(nn.Module):
         if name in self._roles.trained:
             owner.register_parameter(leaf, nn.Parameter(tensor))
         else:
-            owner.register_buffer(leaf, tensor, persistent=name in self._roles.statistics)
+            owner.register_buffer(leaf, tensor, persistent=name not in self._roles.fixed)
         return owner, leaf
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:  # Any: torch's

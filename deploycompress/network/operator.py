@@ -182,6 +182,7 @@ class Operator:
         trains_operands: constants of more than one element are trained at every position.
         statistics: positions of running statistics, which must be constants.
         moves: positions of inputs that are only rearranged, so that they are trained like what is read from the output.
+        scales: positions of scales and zero points of quantised values, which follow those instead of gradients.
         uses_mode: the kernel takes a `PassMode` before its tensors.
     """
 
@@ -195,6 +196,7 @@ class Operator:
     trains_operands: bool = False
     statistics: tuple[int, ...] = ()
     moves: Collection[int] = ()
+    scales: Collection[int] = ()
     uses_mode: bool = False
 
 

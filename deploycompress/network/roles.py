@@ -1,4 +1,4 @@
-"""Decides which constants of a graph are trained, which are running statistics, and which stay as they are."""
+"""Decides which constants of a graph are trained, which follow what flows, and which stay as they are."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ class Roles:
     Attributes:
         trained: change by gradients.
         statistics: change by averaging over batches.
+        scales: scales and zero points of quantised values; change when somebody writes them.
         fixed: read by kernels, never change.
         shared_statistics: statistics that several norms average into, which cannot be right.
     """
 
     trained: tuple[str, ...]
     statistics: tuple[str, ...]
+    scales: tuple[str, ...]
     fixed: tuple[str, ...]
     shared_statistics: tuple[str, ...]
 
@@ -44,18 +46,22 @@ def assign_roles(graph: Graph, constants: Constants) -> Roles:
     read += [constants.root(port.name) for port in graph.outputs]
     names = [name for name in dict.fromkeys(read) if name in constants.values]
     averaged = [constants.root(node.inputs[index]) for node, operator in nodes for index in operator.statistics]
+    scales = {constants.root(node.input(index)) for node, operator in nodes for index in operator.scales}
+    scales &= set(graph.weights)
     beforehand = {
         constants.root(name)
         for node, operator in nodes
         for index, name in enumerate(node.inputs)
         if index in operator.static
     }
-    untouched = {*averaged, *beforehand, *filter(_LITERAL.search, graph.weights)}
+    untouched = {*averaged, *scales, *beforehand, *filter(_LITERAL.search, graph.weights)}
     trained = _trained(nodes, constants) & set(graph.weights) - untouched
+    changing = {*trained, *averaged, *scales}
     return Roles(
         trained=tuple(name for name in names if name in trained),
         statistics=tuple(name for name in names if name in averaged),
-        fixed=tuple(name for name in names if name not in trained and name not in averaged),
+        scales=tuple(name for name in names if name in scales),
+        fixed=tuple(name for name in names if name not in changing),
         shared_statistics=tuple(name for name in names if averaged.count(name) > 1),
     )
 

@@ -1,4 +1,4 @@
-"""Calibration from beginning to end: staircases, quanta, random students, the table of layer latencies."""
+"""Calibration in one precision, from beginning to end: staircases, quanta, random students, a table of latencies."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from deploycompress.errors import MeasureError, ModelError, UsageError
 from deploycompress.evaluation import Evidence
 from deploycompress.execute.structure import structure_digest
 from deploycompress.graph import Graph
-from deploycompress.measuring.failure import FailedMeasurementError
-from deploycompress.measuring.measurement import Conditions
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.measurement import Conditions, Measurement
 from deploycompress.measuring.meter import Meter
 from deploycompress.pipeline.boards import on_first_board
-from deploycompress.profile import Channels as ChannelQuanta
-from deploycompress.profile import Profile
+from deploycompress.precision import Precision
+from deploycompress.profile import ChannelSteps, Profile
+from deploycompress.quantize.costed import costed_form
+from deploycompress.quantize.support import kept_single, require_float
 from deploycompress.report.progress import Progress, SilentProgress
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.shipped import shipped_form
@@ -53,6 +55,7 @@ class Calibration:
     """What was found on a device.
 
     Attributes:
+        precision: arithmetic that was measured; everything below holds for it alone.
         conditions: machine, runtime and profile.
         staircases: by kind and side.
         quanta: what follows for the profile.
@@ -64,9 +67,10 @@ class Calibration:
         seconds: what all of it took.
     """
 
+    precision: Precision
     conditions: Conditions
     staircases: tuple[Staircase, ...]
-    quanta: ChannelQuanta
+    quanta: ChannelSteps
     table: StoredTable | None
     table_path: Path | None
     students: int
@@ -79,6 +83,7 @@ def calibrate(
     graph: Graph,
     profile: Profile,
     *,
+    precision: Precision = Precision.FP32,
     target: Sequence[str] = (),
     budget_s: float = DEFAULT_BUDGET_S,
     cache: Path | None = None,
@@ -91,6 +96,7 @@ def calibrate(
     Args:
         graph: a captured model.
         profile: the target device.
+        precision: arithmetic to measure in; scales of 8-bit graphs are made up, for they change no latency.
         target: ways to the board; the first that answers measures, none for this machine.
         budget_s: seconds for everything.
         cache: folder for the table; None for the user's cache folder.
@@ -99,17 +105,20 @@ def calibrate(
         progress: who is told of the stages.
 
     Raises:
-        MeasureError: the device is not available or too busy to measure on, or another machine answered.
-        ModelError: no channel of the model can be cut, or it is not fit for the profile's runtime.
+        MeasureError: the device is not available or too busy to measure on, or another machine answered, or the device
+            does not run the model in this precision.
+        ModelError: no channel of the model can be cut, it is quantised already, or not fit for the profile's runtime.
         OutputError: the table cannot be written.
         UsageError: the budget is too small.
     """
     listener = progress or SilentProgress()
+    require_float(graph)
     channels = trace_channels(graph)
     _require_cuttable(channels)
+    _warn_of_conversions(profile, precision, listener)
 
     def work(meter: Meter) -> Calibration:
-        run = _Calibrating(graph, channels, meter, budget_s, seed, listener)
+        run = _Calibrating(graph, channels, precision, meter, budget_s=budget_s, seed=seed, progress=listener)
         return run.run(cache or cache_folder(), allow_proxy=allow_proxy)
 
     return on_first_board(profile, target, work, listener)
@@ -119,12 +128,26 @@ class _Calibrating:
     """One calibration under way."""
 
     def __init__(
-        self, graph: Graph, channels: Channels, meter: Meter, budget_s: float, seed: int, progress: Progress
+        self,
+        graph: Graph,
+        channels: Channels,
+        precision: Precision,
+        meter: Meter,
+        *,
+        budget_s: float,
+        seed: int,
+        progress: Progress,
     ) -> None:
         self.started_s = time.monotonic()
-        self.graph, self.channels, self.meter = graph, channels, meter
+        self.graph, self.channels, self.precision, self.meter = graph, channels, precision, meter
         self.budget_s, self.seed, self.progress = budget_s, seed, progress
         self.teacher = shipped_form(graph)
+        _warn_of_single(self.teacher, meter.profile, precision, progress)
+        self.baseline = self.shipping(self.teacher)
+
+    def shipping(self, graph: Graph) -> Graph:
+        """Bring a graph into the precision that is measured."""
+        return costed_form(graph, self.precision, self.meter.profile.precision.int8)
 
     @property
     def elapsed_s(self) -> float:
@@ -133,14 +156,14 @@ class _Calibrating:
 
     def run(self, cache: Path, *, allow_proxy: bool) -> Calibration:
         """Measure everything and write the table."""
-        known = self.meter.profile.channels
+        known = self.meter.profile.channels.at(self.precision)
         with self.progress.stage("measure the model"):
             # The process starts: what follows tells what others cost.
-            started = self.meter.measure(self.teacher, max_seconds=0.0)
+            started = self._started()
             if not allow_proxy:
                 _require_device(started.conditions, self.meter.profile)
             before_s = self.elapsed_s
-            first = measure_student(self.meter, self.teacher, self.teacher, quanta=known, seconds=STUDENT_S)
+            first = self._measure(self.teacher, known)
             student_s = self.elapsed_s - before_s
         typical = typical_layers(self.teacher)
         staircases = self._staircases(typical, student_s)
@@ -150,6 +173,7 @@ class _Calibrating:
         others, teacher_ms = self._students(quanta, first)
         table, path = self._table([whole, *others], quanta, teacher_ms, first.conditions, cache)
         return Calibration(
+            precision=self.precision,
             conditions=first.conditions,
             staircases=staircases,
             quanta=quanta,
@@ -160,6 +184,19 @@ class _Calibrating:
             date=_today(),
             seconds=self.elapsed_s,
         )
+
+    def _started(self) -> Measurement:
+        """Measure the model itself for the first time, which shows whether the device runs it so at all."""
+        try:
+            return self.meter.measure(self.baseline, max_seconds=0.0)
+        except FailedMeasurementError as error:
+            if self.precision is Precision.FP32 or error.kind is not FailureKind.REJECTED:
+                raise
+            providers = ", ".join(self.meter.profile.runtime.providers)
+            raise MeasureError(
+                f"The device does not load the model in {self.precision} with {providers}: {error} Look at the table "
+                f"[precision] of profile {self.meter.profile.name!r}, or calibrate for another precision."
+            ) from error
 
     def _staircases(self, typical: Sequence[TypicalLayer], student_s: float) -> tuple[Staircase, ...]:
         todo = [(sweep, one.share) for one in typical for sweep in sweeps_of(one.layer)]
@@ -182,7 +219,7 @@ class _Calibrating:
         return tuple(found)
 
     def _staircase(self, sweep: Sweep, share: float, seconds: float) -> Staircase:
-        times = measure_staircase(self.meter, sweep, seconds=seconds)
+        times = measure_staircase(self.meter, sweep, shipping=self.shipping, seconds=seconds)
         confidence = self.meter.profile.measure.confidence
         return Staircase(sweep=sweep, share=share, times=times, finding=find_quantum(times, confidence=confidence))
 
@@ -194,7 +231,7 @@ class _Calibrating:
                 f"{needed_s:.0f} s are needed for what is left; give at least {enough_s:.0f} s."
             )
 
-    def _students(self, quanta: ChannelQuanta, first: MeasuredStudent) -> tuple[list[Student], float]:
+    def _students(self, quanta: ChannelSteps, first: MeasuredStudent) -> tuple[list[Student], float]:
         """Measure students that differ until time is over; those taken while something else ran are left out."""
         draws = random_students(
             self.graph,
@@ -232,12 +269,17 @@ class _Calibrating:
     def _has_time(self, students: int) -> bool:
         return students < LEAST_STUDENTS or self.elapsed_s < self.budget_s
 
-    def _measured(self, graph: Graph, quanta: ChannelQuanta) -> MeasuredStudent | None:
+    def _measured(self, graph: Graph, quanta: ChannelSteps) -> MeasuredStudent | None:
         try:
-            return measure_student(self.meter, graph, self.teacher, quanta=quanta, seconds=STUDENT_S)
+            return self._measure(graph, quanta)
         except FailedMeasurementError as error:
             self.progress.warning(f"A student was left out: {error}")
             return None
+
+    def _measure(self, graph: Graph, quanta: ChannelSteps) -> MeasuredStudent:
+        return measure_student(
+            self.meter, graph, self.baseline, shipping=self.shipping, quanta=quanta, seconds=STUDENT_S
+        )
 
     def _require_quiet(self, kept: int, disturbed: int) -> None:
         if disturbed > kept:
@@ -249,7 +291,7 @@ class _Calibrating:
     def _table(
         self,
         students: Sequence[Student],
-        quanta: ChannelQuanta,
+        quanta: ChannelSteps,
         teacher_ms: float,
         conditions: Conditions,
         cache: Path,
@@ -262,7 +304,7 @@ class _Calibrating:
             return None, None
         with self.progress.stage("fit the table"):
             stored = StoredTable(
-                key=table_key(conditions, self.meter.profile, structure_digest(self.teacher)),
+                key=table_key(conditions, self.meter.profile, self.precision, structure_digest(self.teacher)),
                 table=fit_table(students, quanta=quanta, teacher_ms=teacher_ms),
                 error=cross_validate(students, quanta=quanta, teacher_ms=teacher_ms),
                 profile=self.meter.profile.name,
@@ -279,6 +321,24 @@ def _require_cuttable(channels: Channels) -> None:
         f"No channel of the model can be cut ({why}), so there are no widths to calibrate for; "
         "see deploycompress inspect."
     )
+
+
+def _warn_of_conversions(profile: Profile, precision: Precision, progress: Progress) -> None:
+    native = profile.precision.native
+    if precision not in native:
+        progress.warning(
+            f"Profile {profile.name!r} does not list {precision} among what its device computes in by itself "
+            f"({', '.join(native)}); it is measured all the same, and may be slower than those."
+        )
+
+
+def _warn_of_single(teacher: Graph, profile: Profile, precision: Precision, progress: Progress) -> None:
+    kept = kept_single(teacher, precision, profile.precision.int8)
+    if kept:
+        name, why = next(iter(kept.items()))
+        progress.warning(
+            f"{len(kept)} of the model's nodes stay in single precision, and are measured so, such as {name!r}: {why}."
+        )
 
 
 def _require_device(conditions: Conditions, profile: Profile) -> None:

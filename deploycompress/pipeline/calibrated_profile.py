@@ -13,6 +13,7 @@ from deploycompress.calibration.findings import Staircase
 from deploycompress.calibration.staircase import Side
 from deploycompress.errors import OutputError, UsageError
 from deploycompress.pipeline.calibrate import Calibration
+from deploycompress.precision import Precision
 from deploycompress.profile_files import find_profile
 
 ENDING = ".calibrated.toml"
@@ -77,16 +78,14 @@ def write_calibrated(path: Path, profile: str, calibration: Calibration, *, mode
 
 
 def calibrated_toml(text: str, calibration: Calibration, *, model: str) -> str:
-    """Put quanta into a profile's text; everything else stays as it was written."""
+    """Put the quanta of one precision into a profile's text; everything else stays as it was written."""
     document = tomlkit.parse(text)
-    old = document.get("channels")
-    if not isinstance(old, Table):
-        document.pop("channels", None)  # an inline table has no room for comments
-        document["channels"] = tomlkit.table()
-    channels = document["channels"]
-    assert isinstance(channels, Table)  # noqa: S101  for the type checker: it was put there above
+    channels = _table(document, "channels")
+    if calibration.precision is not Precision.FP32:
+        channels = _table(channels, calibration.precision)
     before = channels.pop("quantum", None)
     channels.pop("quanta", None)
+    below = {name: channels.pop(name) for name in Precision if isinstance(channels.get(name), Table)}
     for line in _remarks(calibration, model, before):
         channels.add(tomlkit.comment(line))
     channels.add("quantum", calibration.quanta.quantum)
@@ -98,14 +97,30 @@ def calibrated_toml(text: str, calibration: Calibration, *, model: str) -> str:
         kinds.add(kind, entry)
     if calibration.quanta.quanta:
         channels.add("quanta", kinds)
+    for name, table in below.items():
+        channels.add(name.value, table)  # after the comments, which are not about them
     return tomlkit.dumps(document)
+
+
+def _table(parent: tomlkit.TOMLDocument | Table, name: str) -> Table:
+    """Find or make a table that has room for comments, which an inline table has not."""
+    old = parent.get(name)
+    if isinstance(old, Table):
+        return old
+    table = tomlkit.table()
+    if old is not None:
+        table.update(old.unwrap())
+        parent.remove(name)
+    parent[name] = table
+    return table
 
 
 def _remarks(calibration: Calibration, model: str, before: object) -> list[str]:
     conditions = calibration.conditions
     machine = conditions.machine
     lines = [
-        f"Calibrated {calibration.date} with {model} on machine {machine.id} ({machine.cpu or 'unknown'}),",
+        f"Calibrated {calibration.date} in {calibration.precision} with {model} on machine {machine.id} "
+        f"({machine.cpu or 'unknown'}),",
         f"ONNX Runtime {conditions.onnxruntime}, {', '.join(conditions.providers)}, {conditions.threads} thread(s), "
         f"evidence {conditions.evidence}. Before: quantum = {'none' if before is None else before}.",
     ]

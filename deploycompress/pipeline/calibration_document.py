@@ -28,6 +28,7 @@ def calibration_document(calibration: Calibration, *, profile: str, model: str, 
         "schema": SCHEMA,
         "profile": profile,
         "model": model,
+        "precision": str(calibration.precision),
         "date": calibration.date,
         "machine": {"id": conditions.machine.id, "cpu": conditions.machine.cpu, "arch": conditions.machine.arch},
         "onnxruntime": conditions.onnxruntime,
@@ -53,6 +54,7 @@ def _staircase(staircase: Staircase) -> Document:
         "fixed_width": sweep.fixed or None,
         "size": list(sweep.size),
         "quantum": staircase.finding.quantum,
+        "at_least": staircase.finding.at_least,
         "verdict": staircase.verdict,
         "rises": [
             {"step": rise.step, "value": rise.value, "low": rise.low, "high": rise.high}

@@ -15,10 +15,14 @@ from deploycompress.pipeline.data_free import SOURCE
 from deploycompress.pipeline.figures import describe_latency
 from deploycompress.pipeline.final import Final
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.lower import Lowered
+from deploycompress.pipeline.precision_part import describe_lowered_parity, describe_precision
+from deploycompress.pipeline.precision_table import PrecisionRow
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.rounds import plan_rounds
 from deploycompress.pipeline.search import NOISE_MARGIN, Found
 from deploycompress.pipeline.ship import Parity
+from deploycompress.precision import Precision
 from deploycompress.train.distil_settings import DistilReport
 from deploycompress.train.refit_settings import RefitReport
 from deploycompress.train.score import ACCURACY
@@ -31,7 +35,7 @@ class Outcome:
     """Everything a finished run has to tell.
 
     Attributes:
-        shipped: the graph that ships.
+        lowered: the graph that ships, and how it came to its precision.
         model: its bytes.
         baseline: the teacher with batch norm folded, as it would ship.
         teacher_measurement: of the baseline's memory.
@@ -43,10 +47,11 @@ class Outcome:
         found: what the search settled on.
         training: of the winner.
         refitted: what fitting the winner's layers did before; none where it was not done.
+        precisions: teacher and student in single precision and in the one that ships; none where that is the same.
         seconds: wall time by stage.
     """
 
-    shipped: Graph
+    lowered: Lowered
     model: bytes
     baseline: Graph
     teacher_measurement: Measurement
@@ -58,6 +63,7 @@ class Outcome:
     found: Found
     training: DistilReport
     refitted: RefitReport | None
+    precisions: tuple[PrecisionRow, ...]
     seconds: Mapping[str, float]
 
 
@@ -70,8 +76,9 @@ def build_document(job: Job, outcome: Outcome) -> Document:
         "p90": paired.baseline_percentile_ms(90),
         "n": len(paired.baseline_samples_ns),
     }
-    student = _network(outcome.shipped, paired, accuracy.student if accuracy else None)
+    student = _network(outcome.lowered.single, paired, accuracy.student if accuracy else None)
     student["latency_ms"] = {**describe_latency(paired), "p90": paired.percentile_ms(90)}
+    student["weights_bytes"] = weights_bytes(outcome.lowered.graph)
     student["file_bytes"] = paired.file_bytes
     teacher["file_bytes"] = outcome.teacher_measurement.file_bytes
     ratio = paired.ratio_interval()
@@ -95,15 +102,17 @@ def build_document(job: Job, outcome: Outcome) -> Document:
         "parity": {
             "oracle_max_abs_diff": outcome.parity.oracle.max_abs,
             "torch_vs_ort_max_abs_diff": outcome.parity.torch_vs_ort.max_abs,
+            **describe_lowered_parity(outcome.parity),
         },
         "search": _search(job, outcome),
         "training": _training(job, outcome),
         "data": _data(job, outcome),
-        "plan": json.loads(outcome.found.plan.to_json()),
+        "precision": describe_precision(job, outcome.lowered, outcome.precisions),
+        "plan": json.loads(outcome.lowered.plan.to_json()),
         "frozen": {group.name: group.why for group in job.channels.groups if group.frozen},
         "artifacts": {
             MODEL_FILE: describe_artifact(
-                outcome.model, opset=outcome.shipped.opset, ir_version=outcome.shipped.ir_version
+                outcome.model, opset=outcome.lowered.graph.opset, ir_version=outcome.lowered.graph.ir_version
             )
         },
     }
@@ -154,7 +163,7 @@ def _search(job: Job, outcome: Outcome) -> Document:
         "seconds_by_stage": dict(outcome.seconds),
         "distillation_between_steps": None if budget is None else _plain(budget.advance),
         "noise_margin": NOISE_MARGIN,
-        "channel_quantum": job.profile.channels.quantum,
+        "channel_quantum": job.profile.channels.at(job.precision or Precision.FP32).quantum,
         "choices": {
             "blocks": len(found.space.removals),
             "groups": len(found.space.free),

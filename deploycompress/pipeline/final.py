@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from deploycompress.pipeline.ship import accuracy_in_runtime, answered_in_runtime
+from deploycompress.pipeline.asking import accuracy_in_runtime, answered_in_runtime
 from deploycompress.pipeline.task import HeldOut
 from deploycompress.train.distil_settings import TaskData
 from deploycompress.train.score import (
@@ -58,19 +58,29 @@ def judge_finally(task: TaskData, held_out: HeldOut | None, *, teacher: bytes, s
     """
     own = HeldOut(data=task.validation, normalization=task.normalization)
     judged = held_out or own
-    found, error = _student_score(student, teacher, judged, task.score)
+    found, error = student_score(student, teacher, judged, task.score)
     score = Pair(teacher=_teacher_score(teacher, judged, task.score), student=found)
     return Final(
         score=score,
         split="validation" if held_out is None else "test",
-        validated=found if held_out is None else _student_score(student, teacher, own, task.score)[0],
+        validated=found if held_out is None else student_score(student, teacher, own, task.score)[0],
         relative_error=error,
         accuracy=score if task.score is ACCURACY else _accuracy(student, teacher, judged, task),
     )
 
 
-def _student_score(student: bytes, teacher: bytes, judged: HeldOut, score: Score) -> tuple[float, float | None]:
-    """Give the student's score, and the relative error where it is made of that."""
+def student_score(student: bytes, teacher: bytes, judged: HeldOut, score: Score) -> tuple[float, float | None]:
+    """Take a student's score in ONNX Runtime.
+
+    Args:
+        student: its ONNX model.
+        teacher: the teacher's, which is asked where its answers are needed and not known.
+        judged: images to judge on.
+        score: how.
+
+    Returns:
+        The score, and the relative error of the outputs where the score is made of that.
+    """
     if score.metric is not None:
         return _metric(student, judged, score.metric), None
     if score is ACCURACY:

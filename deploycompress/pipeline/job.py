@@ -16,11 +16,14 @@ from deploycompress.graph import Graph
 from deploycompress.pipeline.budget import DEFAULT_BUDGET_S, Stopwatch
 from deploycompress.pipeline.data_free import VALIDATION_SHARE, MadeUp, make_up_data
 from deploycompress.pipeline.policies import with_policy
+from deploycompress.pipeline.precision_asked import AUTO, native_warning, read_precision
 from deploycompress.pipeline.settings import Settings, read_settings
 from deploycompress.pipeline.space import build_space
 from deploycompress.pipeline.task import DataSpec, HeldOut, choose_score, make_task, read_data, read_held_out
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
+from deploycompress.quantize.support import require_float
 from deploycompress.report.progress import Progress, SilentProgress
 from deploycompress.search.space import Space
 from deploycompress.surgery.blocks import Block, blocks
@@ -45,6 +48,7 @@ class Request:
         normalize: how pixels become inputs; none for the default of the kind of data.
         metric: `package.module:function` of outputs and labels that says how good a network is; none for accuracy, or
             where labels are missing or outputs are no logits, for how well a student does what the teacher does.
+        precision: `fp32`, `fp16`, `int8` or `auto`; none for the profile's default.
         constraints: replace the profile's.
         search: name of the engine.
         policy: file with a policy to start from; none for an untrained one.
@@ -60,6 +64,7 @@ class Request:
         seed: of everything random.
         progress: who is told of the stages.
         images: how many to synthesise where there are no data; none for as many as a share of the time allows.
+        settled: precision that a run found fastest before it was interrupted; none where nothing was found yet.
     """
 
     source: Source
@@ -68,6 +73,7 @@ class Request:
     test_data: DataSpec | None
     normalize: str | None
     metric: str | None
+    precision: str | None
     constraints: Sequence[str] | None
     search: str
     policy: str | os.PathLike[str] | None
@@ -83,6 +89,7 @@ class Request:
     seed: int
     progress: Progress | None
     images: int | None = None
+    settled: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +102,9 @@ class Job:
         offered: its blocks.
         space: what may go on the device, without the table of savings.
         engine: name of the search engine.
+        precision: that ships; none until it is measured which is fastest.
+        is_calibrated: whether there are images that 8 bits may be calibrated on.
+        chooses_higher: whether layers may stay in single precision where a lower one costs too much.
         task: training and validation data with their normalisation, and the score.
         made_up: images that stand in for training data; none where these were given.
         held_out: data read by nobody before the student ships.
@@ -114,6 +124,9 @@ class Job:
     offered: tuple[Block, ...]
     space: Space
     engine: str
+    precision: Precision | None
+    is_calibrated: bool
+    chooses_higher: bool
     task: TaskData
     made_up: MadeUp | None
     held_out: HeldOut | None
@@ -147,8 +160,14 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     is_open_ended = request.evaluations is not None and request.epochs is not None
     budget_s = DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget
     clock = Stopwatch(budget_s, spent_s=spent_s)
+    is_calibrated = request.data is not None or settings.quantization.synthesizes
+    precision = read_precision(request.settled or request.precision, profile, is_calibrated=is_calibrated)
+    warning = native_warning(precision, profile) if precision else ""
+    if warning:
+        progress.warning(warning)
     with progress.stage("capture the model"):
         teacher, known = _capture(request, profile)
+        require_float(teacher)
         channels = trace_channels(teacher)
         offered = blocks(teacher, channels=channels)
     made_up = None
@@ -172,8 +191,17 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         teacher=teacher,
         channels=channels,
         offered=offered,
-        space=build_space(teacher, channels, offered, quanta=profile.channels, has_kernels=settings.space.kernels),
+        space=build_space(
+            teacher,
+            channels,
+            offered,
+            quanta=profile.channels.at(precision or Precision.FP32),
+            has_kernels=settings.space.kernels,
+        ),
         engine=request.search,
+        precision=precision,
+        is_calibrated=is_calibrated,
+        chooses_higher=(request.precision or profile.precision.default) == AUTO and profile.precision.mixed,
         task=task,
         made_up=made_up,
         held_out=held_out,

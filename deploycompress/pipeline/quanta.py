@@ -9,12 +9,12 @@ import numpy as np
 
 from deploycompress.channels.kinds import kind_of
 from deploycompress.channels.records import Channels, Role
-from deploycompress.profile import Channels as Quanta
+from deploycompress.profile import ChannelSteps
 from deploycompress.surgery.naming import weights_read
 from deploycompress.surgery.wiring import Wiring
 
 
-def group_quanta(wiring: Wiring, channels: Channels, quanta: Quanta) -> tuple[int, ...]:
+def group_quanta(wiring: Wiring, channels: Channels, quanta: ChannelSteps) -> tuple[int, ...]:
     """Give the quantum of every channel group.
 
     A group's channels are the outputs of some operators and the inputs of others, and each kind may have a step of its
@@ -23,7 +23,7 @@ def group_quanta(wiring: Wiring, channels: Channels, quanta: Quanta) -> tuple[in
     Args:
         wiring: of the teacher.
         channels: its channels.
-        quanta: the profile's steps by kind of operator.
+        quanta: the profile's steps by kind of operator, in the precision that ships.
 
     Returns:
         One number for each of `channels.groups`; the profile's general quantum where no operator with weights is met.

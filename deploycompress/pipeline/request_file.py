@@ -11,7 +11,20 @@ from deploycompress.errors import UsageError
 from deploycompress.pipeline.checkpoint import read_run
 from deploycompress.pipeline.job import Request
 
-_PLAIN = ("normalize", "metric", "search", "budget", "evaluations", "epochs", "arch", "trust", "seed", "images")
+_PLAIN = (
+    "normalize",
+    "metric",
+    "precision",
+    "search",
+    "budget",
+    "evaluations",
+    "epochs",
+    "arch",
+    "trust",
+    "seed",
+    "images",
+    "settled",
+)
 _LISTS = ("constraints", "settings", "input_shape", "targets", "allow")
 
 

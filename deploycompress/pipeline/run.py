@@ -12,26 +12,25 @@ from deploycompress.capturing.capture import Source
 from deploycompress.execute.local import LocalEnvironment, LocalSettings
 from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
-from deploycompress.measuring.devices import open_devices
+from deploycompress.measuring.devices import Devices, open_devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.pipeline.checkpoint import MEMORY_FILE, Checkpoint, Resumed, read_resumed
 from deploycompress.pipeline.document import Document, Outcome, build_document
 from deploycompress.pipeline.final import judge_finally
 from deploycompress.pipeline.gate import Row, judge, until_conclusive
 from deploycompress.pipeline.job import Job, Request, prepare
+from deploycompress.pipeline.lower import lower
+from deploycompress.pipeline.precision_measured import with_precision
+from deploycompress.pipeline.precision_table import compare_precisions
 from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
-from deploycompress.pipeline.ship import (
-    finish,
-    measure_shipped,
-    measure_teacher,
-    shipping_seconds,
-    verify,
-)
+from deploycompress.pipeline.ship import measure_beside, measure_shipped, shipping_seconds, verify
 from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile
+from deploycompress.quantize.ranges import RangeMethod
 from deploycompress.report.progress import Progress
 from deploycompress.train.accuracy import chance_warning
 from deploycompress.train.score import ACCURACY, AGREEMENT, OUTPUT_MATCH
@@ -45,6 +44,7 @@ def compress(
     test_data: DataSpec | None = None,
     normalize: str | None = None,
     metric: str | None = None,
+    precision: str | None = None,
     constraints: Sequence[str] | None = None,
     search: str = "joint",
     policy: str | os.PathLike[str] | None = None,
@@ -78,9 +78,9 @@ def compress(
     check_destination(destination, force=force)
     request = Request(
         source=source, profile=profile, data=data, test_data=test_data, normalize=normalize, metric=metric,
-        constraints=constraints, search=search, policy=policy, settings=tuple(settings), budget=budget,
-        evaluations=evaluations, epochs=epochs, input_shape=input_shape, targets=tuple(targets), arch=arch,
-        trust=trust, allow=tuple(allow), seed=seed, progress=progress,
+        precision=precision, constraints=constraints, search=search, policy=policy, settings=tuple(settings),
+        budget=budget, evaluations=evaluations, epochs=epochs, input_shape=input_shape, targets=tuple(targets),
+        arch=arch, trust=trust, allow=tuple(allow), seed=seed, progress=progress,
     )  # fmt: skip
     return carry_out(request, destination, Resumed(), force=force)
 
@@ -109,10 +109,13 @@ def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, f
     """Run a request from its beginning, or from where its search stood."""
     job = prepare(request, spent_s=resumed.spent_s)
     images = None if job.made_up is None else len(job.made_up.data)
-    checkpoint = Checkpoint(destination, describe_request(replace(request, images=images)))
-    if destination is not None and resumed.progress is not None:
-        checkpoint.memory.keep_in(destination / MEMORY_FILE)
-    document, model, policy = _run(job, checkpoint, resumed)
+    with open_devices(job.profile, job.targets, job.progress.warning) as devices:
+        job = with_precision(job, devices)
+        known = replace(request, images=images, settled=str(job.precision))
+        checkpoint = Checkpoint(destination, describe_request(known))
+        if destination is not None and resumed.progress is not None:
+            checkpoint.memory.keep_in(destination / MEMORY_FILE)
+        document, model, policy = _run(job, devices, checkpoint, resumed)
     if destination is not None:
         write_result(destination, document, model, policy, force=force)
         checkpoint.finish()
@@ -120,44 +123,40 @@ def carry_out(request: Request, destination: Path | None, resumed: Resumed, *, f
     return Result(met=met, document=document, model=model, out=destination)
 
 
-def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, bytes, bytes | None]:
+def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, bytes, bytes | None]:
     timer = StageTimer()
-    with open_devices(job.profile, job.targets, job.progress.warning) as meter:
-        with job.progress.stage("judge the teacher"):
-            reads_rss = any("peak_rss_mib" in row.metrics for row in job.constraints)
-            settings = LocalSettings(
-                seed=job.seed, measures_rss=reads_rss, course=job.settings.course,
-                criterion=job.settings.importance.criterion, refit_images=job.settings.recovery.refit_images,
-            )  # fmt: skip
-            environment = LocalEnvironment(
-                job.teacher, job.channels, job.offered, task=job.task, meter=meter, settings=settings,
-                memory=checkpoint.memory,
-            )  # fmt: skip
-            baseline = environment.baseline
-            teacher = measure_teacher(baseline, meter, job.settings.ship)
-        job.clock.keep_back(_final_seconds(job, teacher))
-        _greet(job, environment.teacher_accuracy, teacher)
-        found = find_plan(job, environment, checkpoint, resumed)
-        job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
-        module, training = train_winner(job, environment, found.plan)
-        timer.add("train the winner", training.seconds)
-        with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
-            shipped = finish(module)
-            model = shipped.to_bytes()
-            parity = verify(shipped, module, job.teacher, found.plan, seed=job.seed)
-            counted = partial(student_metrics, shipped, baseline, teacher_peak_bytes=teacher.activation_peak_bytes)
+    with job.progress.stage("judge the teacher"):
+        environment = _environment(job, devices, checkpoint)
+        baseline = environment.baseline
+        teacher = measure_beside(baseline, baseline, devices, job.settings.ship)
+    job.clock.keep_back(_final_seconds(job, teacher))
+    _greet(job, environment.teacher_accuracy, teacher)
+    found = find_plan(job, environment, checkpoint, resumed)
+    job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
+    module, training = train_winner(job, environment, found.plan)
+    timer.add("train the winner", training.seconds)
+    with timer.stage("lower the precision"):
+        lowered = lower(job, environment, module, found.plan)
+    with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
+        model = lowered.graph.to_bytes()
+        parity = verify(lowered, module, job.teacher, found.plan, seed=job.seed)
+        counted = partial(
+            student_metrics, lowered.single, baseline, teacher_peak_bytes=teacher.activation_peak_bytes, file=model
+        )
 
-            def take(again: bool) -> tuple[Measurement, list[Row]]:
-                found = measure_shipped(model, baseline, meter, job.settings.ship, again=again)
-                return found, judge(job.constraints, counted(found), found)
+        def take(again: bool) -> tuple[Measurement, list[Row]]:
+            found = measure_shipped(model, baseline, devices, job.settings.ship, again=again)
+            return found, judge(job.constraints, counted(found), found)
 
-            measurement, _ = until_conclusive(take)
+        measurement, _ = until_conclusive(take)
     with job.progress.stage("take the final score"), timer.stage("final score"):
         final = judge_finally(job.task, job.held_out, teacher=job.teacher.to_bytes(), student=model)
     if final.accuracy and job.task.score is not ACCURACY:  # nobody has seen labels before
         _warn_near_chance(job, final.accuracy.teacher)
+    with job.progress.stage("compare precisions"), timer.stage("compare precisions"):
+        precisions = compare_precisions(job, environment, devices, lowered, final, teacher, measurement)
     outcome = Outcome(
-        shipped=shipped,
+        lowered=lowered,
         model=model,
         baseline=baseline,
         teacher_measurement=teacher,
@@ -169,9 +168,26 @@ def _run(job: Job, checkpoint: Checkpoint, resumed: Resumed) -> tuple[Document, 
         found=found,
         training=training,
         refitted=environment.refitted,
+        precisions=precisions,
         seconds={**environment.seconds, **timer.seconds},
     )
     return build_document(job, outcome), model, found.policy
+
+
+def _environment(job: Job, devices: Devices, checkpoint: Checkpoint) -> LocalEnvironment:
+    settings = LocalSettings(
+        seed=job.seed,
+        measures_rss=any("peak_rss_mib" in row.metrics for row in job.constraints),
+        course=job.settings.course,
+        criterion=job.settings.importance.criterion,
+        refit_images=job.settings.recovery.refit_images,
+        precision=job.precision or Precision.FP32,
+        form=job.profile.precision.int8,
+    )
+    return LocalEnvironment(
+        job.teacher, job.channels, job.offered, task=job.task, meter=devices, settings=settings,
+        memory=checkpoint.memory,
+    )  # fmt: skip
 
 
 def _greet(job: Job, score: float, measurement: Measurement) -> None:
@@ -212,6 +228,10 @@ def _judged_by(job: Job, score: float) -> str:
 
 def _final_seconds(job: Job, teacher: Measurement) -> float:
     """Foresee what judging the shipped model takes: the teacher and a student that is no slower, on every image."""
-    held_out = len(job.held_out.data) if job.held_out else 0
-    images = 2 * held_out + (1 if held_out else 2) * len(job.task.validation)
-    return images * teacher.median_ms / 1e3 + shipping_seconds(job.settings.ship, job.profile)
+    held_out, validation = len(job.held_out.data) if job.held_out else 0, len(job.task.validation)
+    images = 2 * held_out + (1 if held_out else 2) * validation
+    seconds = shipping_seconds(job.settings.ship, job.profile)
+    if job.precision is not Precision.FP32:  # both networks in the other precision, and ways to calibrate them
+        images += 2 * (held_out or validation) + 2 * len(RangeMethod) * validation
+        seconds += 2 * job.settings.ship.seconds
+    return images * teacher.median_ms / 1e3 + seconds

@@ -14,6 +14,7 @@ from deploycompress.errors import ModelError, UsageError
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import ADVANCE_CHECKS, SearchBudget, Stopwatch, plan_search
 from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, SearchTask
+from deploycompress.pipeline.finalists import choose_finalist
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
@@ -98,8 +99,10 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, space, budget, rows, checkpoint, resumed)
     has_won = outcome.is_feasible and outcome.best is not None
+    won = outcome.best.plan if has_won and outcome.best else environment.plan(first)
+    reward = replace(job.settings.reward, constraints=rows)
     return Found(
-        plan=outcome.best.plan if has_won and outcome.best else environment.plan(first),
+        plan=choose_finalist(job, environment, outcome.trace, reward) or won,
         by=job.engine if has_won else "the first student that met the limits",
         reason=outcome.reason.sentence,
         trace=outcome.trace,

@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, get_type_hints
 
 from deploycompress.errors import UsageError
@@ -61,6 +61,54 @@ class ImportanceSettings:
     criterion: Criterion = Criterion.RECONSTRUCTION
 
 
+class Ranges(StrEnum):
+    """How ranges of activations are found."""
+
+    AUTO = "auto"
+    MIN_MAX = "min_max"
+    ENTROPY = "entropy"
+    PERCENTILE = "percentile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationSettings:
+    """How a network is brought to 8 bits.
+
+    Attributes:
+        ranges: how ranges of activations are found; `auto` tries all and takes what the validation images like best.
+        images: training images that they are found on.
+        share: of the winner's training that it spends in 8 bits; 0 for no training in 8 bits.
+        peak_rate: highest learning rate of that training; 0 for one that goes with its length.
+        finalists: students of the search that are brought to 8 bits before one of them wins.
+        loss: of the score, that makes `auto` leave layers in single precision.
+        most_higher: share of the layers that it may leave so.
+        synthesizes: whether images synthesised from batch norm statistics will do where none are given.
+    """
+
+    ranges: Ranges = Ranges.AUTO
+    images: int = 512
+    share: float = 0.2
+    peak_rate: float = 0.0
+    finalists: int = 3
+    loss: float = 0.005
+    most_higher: float = 0.25
+    synthesizes: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("images", 1, math.inf),
+            ("share", 0, 0.9),
+            ("peak_rate", 0, 1e3),
+            ("finalists", 1, 100),
+            ("loss", 0, 1),
+            ("most_higher", 0, 1),
+        ):
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(
+                    f"Setting 'quantization.{name}' is {getattr(self, name)}; it must lie between {least} and {most}."
+                )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShipSettings:
     """How thoroughly what ships is measured.
@@ -95,6 +143,7 @@ class Settings:
         recovery: how a student is led back to its teacher's accuracy.
         training: of every longer distillation; how long is the budget's business.
         synthesis: how images are made where no data were given.
+        quantization: how a network is brought to 8 bits.
         ship: how thoroughly what ships is measured.
     """
 
@@ -107,6 +156,7 @@ class Settings:
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     training: DistilSettings = field(default_factory=DistilSettings)
     synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
+    quantization: QuantizationSettings = field(default_factory=QuantizationSettings)
     ship: ShipSettings = field(default_factory=ShipSettings)
 
 

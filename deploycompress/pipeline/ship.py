@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import onnx
@@ -12,23 +11,18 @@ from deploycompress.graph import Graph
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import trusted_starts
-from deploycompress.measuring.predict import predict
 from deploycompress.network.inference import run_module
-from deploycompress.network.module import GraphModule, from_torch
+from deploycompress.network.module import GraphModule, to_torch
 from deploycompress.pipeline.gate import THOROUGH_STARTS, THOROUGH_TIME
+from deploycompress.pipeline.lower import Lowered
 from deploycompress.pipeline.settings import ShipSettings
 from deploycompress.plan import Plan
 from deploycompress.profile import Profile
 from deploycompress.surgery.oracle import Difference, check_plan, compare_outputs, random_inputs, run_graph
-from deploycompress.surgery.shipped import shipped_form
-from deploycompress.train.dataset import Dataset
-from deploycompress.train.normalize import Normalization, normalize_numpy
-from deploycompress.train.score import ACCURACY, Answered
 
 ORACLE_TOLERANCE = 1e-4
 PARITY_TOLERANCE = 1e-3
-MOST_BATCH = 250
-BATCH_BYTES = 2**27  # of outputs: a dense output of 250 images would fill the memory
+LOWERED_TOLERANCE = 0.05  # of the largest output: some steps of 8 bits, which roundings at their middle add up to
 START_S = 1.0  # to start a measuring process and load two models several times
 
 
@@ -38,33 +32,43 @@ class Parity:
 
     Attributes:
         oracle: the slim graph against the masked teacher.
-        torch_vs_ort: the trained module in torch against the shipped bytes in ONNX Runtime.
+        torch_vs_ort: the trained module in torch against its single precision in ONNX Runtime.
+        lowered: what ships in torch against ONNX Runtime, where that is not single precision.
     """
 
     oracle: Difference
     torch_vs_ort: Difference
+    lowered: Difference | None = None
 
 
-def finish(module: GraphModule) -> Graph:
-    """Write trained weights back, and take out what the device need not compute."""
-    return shipped_form(from_torch(module))
-
-
-def verify(shipped: Graph, module: GraphModule, teacher: Graph, plan: Plan, *, seed: int) -> Parity:
+def verify(lowered: Lowered, module: GraphModule, teacher: Graph, plan: Plan, *, seed: int) -> Parity:
     """Prove a graph before it ships.
+
+    Args:
+        lowered: what ships, and the same in single precision.
+        module: the trained winner.
+        teacher: it was cut from this.
+        plan: by this.
+        seed: of random inputs.
 
     Raises:
         VerificationError: ONNX's checker refuses it, or a difference is beyond its tolerance. This is never the
             user's doing.
     """
+    shipped, single = lowered.graph, lowered.single
     try:
         onnx.checker.check_model(shipped.to_onnx(), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise VerificationError(f"The slim graph is no valid ONNX model: {error}") from error
-    inputs = random_inputs(shipped, seed=seed)
-    trained = compare_outputs(run_graph(shipped, inputs), run_module(module, inputs))
+    inputs = random_inputs(single, seed=seed)
+    trained = compare_outputs(run_graph(single, inputs), run_module(module, inputs))
     _require(trained, PARITY_TOLERANCE, "the trained network")
-    return Parity(oracle=prove_surgery(teacher, plan, seed=seed), torch_vs_ort=trained)
+    proven = prove_surgery(teacher, plan, seed=seed)
+    if shipped is single:
+        return Parity(oracle=proven, torch_vs_ort=trained)
+    executed = compare_outputs(run_graph(shipped, inputs), run_module(to_torch(shipped), inputs))
+    _require(executed, LOWERED_TOLERANCE, "the same graph in torch")
+    return Parity(oracle=proven, torch_vs_ort=trained, lowered=executed)
 
 
 def prove_surgery(teacher: Graph, plan: Plan, *, seed: int) -> Difference:
@@ -86,9 +90,9 @@ def _require(difference: Difference, most: float, reference: str) -> None:
         )
 
 
-def measure_teacher(baseline: Graph, devices: Devices, settings: ShipSettings) -> Measurement:
-    """Measure the teacher as it would ship, beside itself, memory included; no limit is judged by it."""
-    model = baseline.to_bytes()
+def measure_beside(graph: Graph, baseline: Graph, devices: Devices, settings: ShipSettings) -> Measurement:
+    """Measure a network beside the teacher, memory included, in one process; no limit is judged by it."""
+    model = graph.to_bytes()
     found = devices.measure(model, baseline=baseline, max_seconds=settings.seconds)
     return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
 
@@ -117,22 +121,3 @@ def measure_shipped(
 def shipping_seconds(settings: ShipSettings, profile: Profile) -> float:
     """Foresee what measuring what ships takes, if it needs no repetition."""
     return settings.seconds + START_S * (settings.starts or trusted_starts(profile))
-
-
-def answered_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> Iterator[Answered]:
-    """Ask ONNX Runtime about every image, in order, in batches whose outputs are of bounded size."""
-    first = next(predict(model, [normalize_numpy(data.images[:1], normalization)]))
-    size = max(1, min(MOST_BATCH, BATCH_BYTES // max(1, sum(output.nbytes for output in first))))
-    parts = [slice(start, start + size) for start in range(0, len(data), size)]
-    inputs = (normalize_numpy(data.images[part], normalization) for part in parts)
-    for part, outputs in zip(parts, predict(model, inputs), strict=True):
-        yield Answered(
-            outputs=outputs,
-            labels=None if data.labels is None else data.labels[part],
-            answers=None if data.answers is None else tuple(answer[part] for answer in data.answers),
-        )
-
-
-def accuracy_in_runtime(model: bytes, data: Dataset, normalization: Normalization) -> float:
-    """Classify every image with ONNX Runtime; answers that are not finite count as wrong."""
-    return ACCURACY.take(answered_in_runtime(model, data, normalization))

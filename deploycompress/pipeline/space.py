@@ -12,7 +12,7 @@ from deploycompress.constraint import ANALYTIC_METRICS
 from deploycompress.evaluation import Evaluation
 from deploycompress.graph import Graph, Node
 from deploycompress.pipeline.quanta import group_quanta
-from deploycompress.profile import Channels as Quanta
+from deploycompress.profile import ChannelSteps as Quanta
 from deploycompress.search.costs import FACTOR_BOUNDS, LEAST_SAVING, forecast
 from deploycompress.search.space import Candidate, Dimension, Kernel, Layer, Metrics, Removal, Space, allowed_widths
 from deploycompress.surgery.blocks import Block

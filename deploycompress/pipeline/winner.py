@@ -9,6 +9,7 @@ from deploycompress.network.module import GraphModule
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.rounds import Round, plan_rounds
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
 from deploycompress.report.progress import Task
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilProgress, DistilReport, DistilSettings, OnStep, StopReason
@@ -41,7 +42,7 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
                 settings=settings if taps else replace(settings, features=0.0),
                 generator=make_generator(job.seed + number),
                 initial_accuracy=environment.exact_accuracy(module),
-                on_step=_shower(task, part.share, job.task.score.name),
+                on_step=shower(task, part.share, job.task.score.name),
                 taps=taps,
             )
             reports.append(report)
@@ -54,13 +55,19 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
 
 def _settings(job: Job, part: Round, *, share_left: float) -> DistilSettings:
     """Give a round its share of the epochs, and of the time that the rounds before it left."""
-    left_s = job.clock.left_s
-    seconds = None if left_s is None else max(left_s * part.share / share_left, LEAST_SECONDS)
-    epochs = None if job.epochs is None else job.epochs * part.share
+    left_s, here = job.clock.left_s, 1 - int8_share(job)
+    seconds = None if left_s is None else max(left_s * here * part.share / share_left, LEAST_SECONDS)
+    epochs = None if job.epochs is None else job.epochs * here * part.share
     return replace(job.settings.training, epochs=epochs, seconds=seconds)
 
 
-def _shower(task: Task, share: float, score: str) -> OnStep:
+def int8_share(job: Job) -> float:
+    """Give the share of the winner's training that it spends in 8 bits."""
+    return job.settings.quantization.share if job.precision is Precision.INT8 else 0.0
+
+
+def shower(task: Task, share: float, score: str) -> OnStep:
+    """Make what shows the progress of a distillation that is a share of a task."""
     shown = [0.0]
 
     def show(progress: DistilProgress) -> None:

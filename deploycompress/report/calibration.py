@@ -15,7 +15,7 @@ def calibration_lines(document: Document) -> Iterator[str]:
     machine = document["machine"]
     yield (
         f"Machine {machine['id']} ({machine['cpu'] or 'unknown processor'}), ONNX Runtime {document['onnxruntime']}, "
-        f"evidence {document['evidence']}"
+        f"{document['precision']}, evidence {document['evidence']}"
     )
     for entry in document["staircases"]:
         yield ""
@@ -27,7 +27,7 @@ def calibration_lines(document: Document) -> Iterator[str]:
     yield ""
     if document["without_rule"]:
         yield f"No staircase is known for {', '.join(document['without_rule'])}."
-    yield f"Channel quantum: {document['quantum']}"
+    yield f"Channel quantum in {document['precision']}: {document['quantum']}"
     table = document["table"]
     if table is None:
         yield "Latency table: none, the model has too few different students"

@@ -25,7 +25,8 @@ def render_summary(document: Document, out: Path | None = None) -> str:
     Returns:
         Lines of plain text, without a newline at the end.
     """
-    parts = [_headline(document), _origin(document), _figures(document), _constraints(document), _footer(document, out)]
+    parts = [_headline(document), _origin(document), _figures(document), _precisions(document)]
+    parts += [_constraints(document), _footer(document, out)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -93,6 +94,27 @@ def _figures(document: Document) -> str:
             compared = _show(_ratio, _lookup(ratios, ratio) if ratio else _quotient(teacher, student))
         rows.append([name, _show(show, teacher), _show(show, student), compared])
     return _align(rows, right=(1, 2, 3)) if len(rows) > 1 else ""
+
+
+def _precisions(document: Document) -> str:
+    """Lay out teacher and student in both precisions; nothing where single precision ships."""
+    rows = _sequence(_mapping(document, "precision"), "table")
+    name = _mapping(document, "score").get("name", "score")
+    head = ("", "", str(name), "latency p50", "ratio", "peak memory", "file")
+    shown = [_precision(row, is_share=name in ("accuracy", "agreement")) for row in rows]
+    return _align([head, *shown], right=(2, 3, 4, 5, 6)) if rows else ""
+
+
+def _precision(row: Document, *, is_share: bool) -> tuple[str, ...]:
+    return (
+        str(row.get("network") or MISSING),
+        str(row.get("precision") or MISSING),
+        _show(_percent if is_share else _number, _lookup(row, "score")),
+        _show(_milliseconds, _lookup(row, "latency_ms")),
+        _show(_ratio, _lookup(row, "latency_ratio")),
+        _show(_mebibytes, _lookup(row, "peak_rss_bytes")),
+        _show(_mebibytes, _lookup(row, "file_bytes")),
+    )
 
 
 def _constraints(document: Document) -> str:

@@ -66,17 +66,29 @@ def best_of(trace: Sequence[TraceEntry], settings: RewardSettings) -> TraceEntry
     Returns:
         The best entry, none when every evaluation failed.
     """
-    feasible = [entry for entry in trace if is_feasible(entry.evaluation, settings)]
-    if feasible:
-        highest = max(_training(entry) for entry in feasible)
-        candidates = [entry for entry in feasible if _training(entry) == highest]
-        return max(reversed(candidates), key=lambda entry: reward(entry.evaluation, settings))
+    few = best_few(trace, settings, 1)
+    if few:
+        return few[0]
     measured = [entry for entry in trace if not entry.evaluation.is_degenerate]
     return min(
         reversed(measured),
         key=lambda entry: total_excess(entry.evaluation.metrics, settings.constraints),
         default=None,
     )
+
+
+def best_few(trace: Sequence[TraceEntry], settings: RewardSettings, count: int) -> tuple[TraceEntry, ...]:
+    """Choose the feasible students that `best_of` chooses from, at most so many different ones, the best first."""
+    feasible = [entry for entry in trace if is_feasible(entry.evaluation, settings)]
+    if not feasible:
+        return ()
+    highest = max(_training(entry) for entry in feasible)
+    candidates = [entry for entry in reversed(feasible) if _training(entry) == highest]
+    candidates.sort(key=lambda entry: -reward(entry.evaluation, settings))  # stable: of equals the later one wins
+    distinct: dict[str, TraceEntry] = {}
+    for entry in candidates:
+        distinct.setdefault(entry.key, entry)
+    return tuple(distinct.values())[:count]
 
 
 def _training(entry: TraceEntry) -> tuple[bool, int]:

@@ -22,6 +22,7 @@ from deploycompress.train.distil_settings import (
     DistilReport,
     DistilSettings,
     OnStep,
+    OnUpdate,
     StopReason,
     TaskData,
 )
@@ -50,6 +51,7 @@ def distil(
     initial_accuracy: float | None = None,
     on_step: OnStep | None = None,
     taps: Sequence[FeatureTap] = (),
+    on_update: OnUpdate | None = None,
 ) -> DistilReport:
     """Train the student in place and keep the weights with the best validation accuracy.
 
@@ -68,6 +70,7 @@ def distil(
             that a run too short to help does no harm.
         on_step: told after each step.
         taps: where both networks shall compute the same, for `settings.features`.
+        on_update: brings up to date what follows from the student's weights; called whenever these have changed.
 
     Returns:
         What was reached, in how many steps, and why it ended.
@@ -87,7 +90,15 @@ def distil(
         evaluation_mode(teacher),
         _scoped_randomness(generator),
     ):
-        pair = _Pair(student=student, teacher=teacher, task=task, settings=settings, compute=compute, taps=taps)
+        pair = _Pair(
+            student=student,
+            teacher=teacher,
+            task=task,
+            settings=settings,
+            compute=compute,
+            taps=taps,
+            on_update=on_update,
+        )
         left_s = limit.left()
         is_timed = math.isfinite(left_s)
         costs = _measure_costs(pair, generator, left_s=left_s) if is_timed else Costs(step_s=0.0, check_s=0.0)
@@ -109,6 +120,7 @@ class _Pair:
     settings: DistilSettings
     compute: Compute
     taps: Sequence[FeatureTap]
+    on_update: OnUpdate | None
 
     def lesson(self, generator: torch.Generator) -> Lesson:
         return Lesson(
@@ -119,7 +131,16 @@ class _Pair:
             compute=self.compute,
             generator=generator,
             taps=self.taps,
+            on_update=self.on_update,
         )
+
+    @contextmanager
+    def averaged(self, lesson: Lesson) -> Iterator[None]:
+        """Let the student have its averaged weights, if they are averaged, with what follows from them."""
+        with lesson.average.applied() if lesson.average else nullcontext():
+            if lesson.average and self.on_update:
+                self.on_update()
+            yield
 
     def accuracy(self, data: Dataset) -> float:
         how = Compute(device=self.compute.device, channels_last=self.compute.channels_last)
@@ -198,8 +219,7 @@ class _Run:
 
     def _check(self) -> None:
         started = time.monotonic()
-        average = self._lesson.average
-        with average.applied() if average else nullcontext():
+        with self._pair.averaged(self._lesson):
             self.best.offer(self._pair.student, self._pair.accuracy(self._pair.task.validation), self._step)
         self._checks_since_best = 0 if self.best.step == self._step else self._checks_since_best + 1
         self._timed_step, self._timed_at = self._step, time.monotonic()  # the check is no part of a step's time

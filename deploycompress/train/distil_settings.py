@@ -59,6 +59,7 @@ class DistilSettings:
         checks: how often the validation accuracy is taken, the end included; fewer when time is short.
         augments: whether images are shifted and, in colour, mirrored.
         views: different shifted and mirrored views of each image; the teacher is asked about each once.
+        pasted: share of those views into which a rectangle of another image is pasted.
         averaging: decay of the moving average of the weights that is judged and kept; 0 for the weights themselves.
         patience: checks without a better student after which training ends; 0 for never.
         compiles: whether the student runs through `torch.compile`, which takes tens of seconds first.
@@ -78,6 +79,7 @@ class DistilSettings:
     checks: int = 10
     augments: bool = True
     views: int = 8
+    pasted: float = 0.0
     averaging: float = 0.0
     patience: int = 0
     compiles: bool = False
@@ -93,6 +95,8 @@ class DistilSettings:
             raise UsageError(f"The distillation setting batch_size is {self.batch_size}; at most {LARGEST_BATCH}.")
         if not math.isfinite(self.peak_rate):
             raise UsageError(f"The distillation setting peak_rate is {self.peak_rate}; expected a finite number.")
+        if not 0 <= self.pasted <= 1:
+            raise UsageError(f"The distillation setting pasted is {self.pasted}; expected a share from 0 to 1.")
         for name in ("warm_up", "momentum", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
@@ -156,4 +160,5 @@ class DistilProgress:
 
 
 OnStep = Callable[[DistilProgress], None]
+OnUpdate = Callable[[], None]
 Deadline = Callable[[], float | None]

@@ -14,7 +14,7 @@ from deploycompress.train.answers import Answers
 from deploycompress.train.average import WeightAverage
 from deploycompress.train.batches import default_augmentation
 from deploycompress.train.compute import Compute
-from deploycompress.train.distil_settings import DistilSettings, TaskData
+from deploycompress.train.distil_settings import DistilSettings, OnUpdate, TaskData
 from deploycompress.train.features import FeatureTap, features_loss
 from deploycompress.train.losses import combined_loss
 from deploycompress.train.normalize import normalize
@@ -35,6 +35,7 @@ class Lesson:
         compute: where and in which arithmetic; both networks lie there.
         generator: decides the batches.
         taps: where both networks shall compute the same, if `settings.features` says so.
+        on_update: called after each update of the weights, for what follows from them.
 
     Raises:
         UsageError: features shall be matched and there are none, or the student is compiled.
@@ -50,6 +51,7 @@ class Lesson:
         compute: Compute,
         generator: torch.Generator,
         taps: Sequence[FeatureTap] = (),
+        on_update: OnUpdate | None = None,
     ) -> None:
         self._taps = _usable_taps(taps, student, teacher, settings)
         self._student: Any = student  # Any: with taps, a network that can be observed
@@ -60,6 +62,7 @@ class Lesson:
         self._normalization = task.normalization
         self._settings = settings
         self._compute = compute
+        self._on_update = on_update
         self._optimizer = make_optimizer(student, settings)
         self._batches = view_batches(
             task.training,
@@ -67,6 +70,7 @@ class Lesson:
             generator=generator,
             augmentation=default_augmentation(task.training) if settings.augments else None,
             views=views,
+            pasted=settings.pasted,
             device=compute.device,
         )
         self.average = WeightAverage(student, decay=settings.averaging) if settings.averaging else None
@@ -82,6 +86,8 @@ class Lesson:
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
+        if self._on_update:
+            self._on_update()
         if self.average:
             self.average.update()
         self._loss_sum += loss.detach()

@@ -13,12 +13,12 @@ from deploycompress.calibration.layer_table import whole_features
 from deploycompress.calibration.students import random_students
 from deploycompress.channels.trace import trace_channels
 from deploycompress.graph import Graph
-from deploycompress.profile import Channels as ChannelQuanta
+from deploycompress.profile import ChannelSteps
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.shipped import shipped_form
 from tests.build import residual_net, start
 
-QUANTA = ChannelQuanta(quantum=8)
+QUANTA = ChannelSteps(quantum=8)
 FACTOR, PROFILER_US, GROWTH = 0.9, 0.4, 1e-4
 
 

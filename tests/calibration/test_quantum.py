@@ -49,6 +49,25 @@ def test_a_clean_staircase_gives_its_step(quantum: int) -> None:
     assert find_quantum(measured(steps_of(quantum), noise=1e-4, seed=0), confidence=CONFIDENCE).quantum == quantum
 
 
+@pytest.mark.parametrize("quantum", [8, 16, 32])
+def test_a_smaller_step_is_sure_while_a_larger_one_is_open(quantum: int) -> None:
+    def half_a_step(width: int) -> float:
+        """Rise as much at once as over the step: at half-way, latency lies where a real step begins."""
+        return 0.05 + 0.02 * quantum * (-(-width // quantum) / 2 + -(-width // 4) * 4 / (2 * quantum))
+
+    found = find_quantum(measured(half_a_step, noise=1e-4, seed=0), confidence=CONFIDENCE)
+    assert found.quantum is None
+    assert 4 <= found.at_least < quantum
+
+
+@pytest.mark.parametrize("quantum", [4, 8, 16, 32])
+def test_what_is_sure_is_never_more_than_the_step(quantum: int) -> None:
+    for seed in range(20):
+        found = find_quantum(measured(steps_of(quantum), noise=0.02, seed=seed), confidence=CONFIDENCE)
+        assert found.at_least <= quantum
+        assert found.quantum in (None, found.at_least)
+
+
 @pytest.mark.parametrize("latency", [smooth, lambda width: 0.1 + 3e-4 * width**2, lambda width: 0.001 * width])
 def test_smooth_latency_has_no_step(latency: Callable[[int], float]) -> None:
     assert find_quantum(measured(latency, noise=1e-4, seed=0), confidence=CONFIDENCE).quantum == 1

@@ -9,7 +9,7 @@ import pytest
 from deploycompress.calibration.layers import layer_of, typical_layers
 from deploycompress.calibration.staircase import COPIES, WIDTHS, Side, Sweep, staircase_network, sweeps_of
 from deploycompress.channels.kinds import kind_of
-from deploycompress.graph import Graph, graph_from_onnx
+from deploycompress.graph import Graph
 from deploycompress.measuring.static import macs
 from deploycompress.profile import Runtime
 from tests.build import start
@@ -71,9 +71,8 @@ def test_the_heaviest_layer_of_a_kind_is_typical() -> None:
 )
 def test_networks_have_the_widths_that_were_asked_for(sweep: Sweep) -> None:
     for width in (sweep.widths[0], 64):
-        model = onnx.load_model_from_string(staircase_network(sweep, width, RUNTIME))
-        onnx.checker.check_model(model, full_check=True)
-        graph = graph_from_onnx(model)
+        graph = staircase_network(sweep, width, RUNTIME)
+        onnx.checker.check_model(graph.to_onnx(), full_check=True)
         layers = [layer for node in graph.nodes if (layer := layer_of(graph, node))]
         assert len(layers) == COPIES
         for layer in layers:

@@ -17,9 +17,15 @@ from deploycompress.calibration.table_file import (
     cache_folder,
     load_table,
     save_table,
+    table_key,
     table_path,
 )
 from deploycompress.errors import MeasureError, OutputError
+from deploycompress.evaluation import Evidence
+from deploycompress.measuring.conditions import Conditions, Machine
+from deploycompress.precision import Precision
+from deploycompress.profile import Profile
+from deploycompress.profile_files import load_profile
 from tests.calibration.networks import QUANTA, PlantedDevice, students_of, wide_net
 
 KEY = TableKey(
@@ -28,6 +34,8 @@ KEY = TableKey(
     providers=("CPUExecutionProvider",),
     threads=1,
     runtime="f00",
+    precision=Precision.INT8,
+    form="0dd",
     model="d00",
 )
 
@@ -55,6 +63,31 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path, stored: StoredTable) -> No
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]  # no half file is left
 
 
+def key_of(profile: Profile, precision: Precision) -> TableKey:
+    conditions = Conditions(
+        machine=Machine(id="abc", arch="x86_64", board="", cpu="", cores=2, system="Linux", governor=""),
+        onnxruntime="1.31.1",
+        profile=profile.name,
+        profile_digest=profile.digest(),
+        providers=profile.runtime.providers,
+        threads=1,
+        percentile=90.0,
+        confidence=0.95,
+        evidence=Evidence.MEASURED,
+    )
+    return table_key(conditions, profile, precision, "d00")
+
+
+def test_tables_of_two_precisions_never_share_a_file(tmp_path: Path) -> None:
+    profile = load_profile("x86")
+    signed = profile.precision.int8.model_copy(update={"activations": "int8"})
+    other = profile.model_copy(update={"precision": profile.precision.model_copy(update={"int8": signed})})
+    assert len({table_path(tmp_path, key_of(profile, precision)) for precision in Precision}) == len(Precision)
+    # The form of 8-bit graphs changes what they cost, and nothing else.
+    assert key_of(profile, Precision.INT8) != key_of(other, Precision.INT8)
+    assert key_of(profile, Precision.FP16) == key_of(other, Precision.FP16)
+
+
 def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="cannot be read"):
         load_table(table_path(tmp_path, KEY), KEY)
@@ -68,6 +101,8 @@ def test_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
         {"providers": ("XnnpackExecutionProvider",)},
         {"threads": 4},
         {"runtime": "bad"},
+        {"precision": Precision.FP32},
+        {"form": "bad"},
         {"model": "bad"},
     ],
 )
@@ -88,12 +123,13 @@ def test_a_table_of_something_else_is_refused_by_name(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda record: record.update(schema=2),
+        lambda record: record.update(schema=1),
         lambda record: record.pop("layers"),
         lambda record: record["other"].update(cost_us=[-1.0, 0.0, 0.0, 0.0]),
         lambda record: record["quanta"].update(quantum=0),
         lambda record: record["run"].update(factor="fast"),
         lambda record: record["key"].update(more=1),
+        lambda record: record["key"].update(precision="int4"),
     ],
 )
 def test_a_damaged_table_is_refused(tmp_path: Path, stored: StoredTable, damage: Any) -> None:

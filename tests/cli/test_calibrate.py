@@ -14,6 +14,7 @@ from deploycompress.calibration.layer_table import predict_ratio
 from deploycompress.calibration.table_file import TableKey, load_table
 from deploycompress.cli.boundary import Manner, run_guarded
 from deploycompress.cli.calibrate import calibrate_command
+from deploycompress.precision import Precision
 from deploycompress.profile_files import load_profile
 from deploycompress.surgery.shipped import shipped_form
 from tests.build import start
@@ -91,6 +92,21 @@ def test_a_real_calibration_is_written_and_found_again(capsys: pytest.CaptureFix
     assert "--force" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_another_precision_is_calibrated_into_its_own_table(capsys: pytest.CaptureFixture[str]) -> None:
+    wide_net().save("model.onnx")
+    words = ("--model", "model.onnx", "--precision", "int8", "--budget", "3m", "--json", "--quiet")
+    assert calibrate("board.toml", *words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["precision"] == "int8"
+    before, after = (load_profile(name).channels for name in ("board.toml", "board.calibrated.toml"))
+    assert after.at(Precision.INT8).quantum == document["quantum"]
+    assert after.at(Precision.INT8).quanta
+    assert after.at(Precision.FP32) == before.at(Precision.FP32)
+    key = json.loads(Path(document["table"]["path"]).read_text())["key"]
+    assert key["precision"] == "int8"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -98,6 +114,8 @@ def test_a_real_calibration_is_written_and_found_again(capsys: pytest.CaptureFix
         (["bord.toml", "--model", "model.onnx"], 2, "bord.toml"),
         (["no-such-board", "--model", "model.onnx"], 2, "no profile"),
         (["board.toml"], 2, "--model"),
+        (["board.toml", "--model", "model.onnx", "--precision", "int4"], 2, "int4"),
+        (["board.toml", "--model", "model.onnx", "--precision", "int8", "--budget", "1s"], 2, "give at least"),
         (["board.toml", "--model", "model.onnx", "--budget", "5"], 2, "not a duration"),
         (["board.toml", "--model", "model.onnx", "--out", "mine"], 2, ".toml"),
         (["board.toml", "--model", "model.onnx", "--out", "nowhere/mine.toml"], 2, "no folder"),

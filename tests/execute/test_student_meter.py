@@ -11,8 +11,11 @@ from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.student_meter import Memory, StudentMeter
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring.devices import Devices, open_devices
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
+from deploycompress.profile_precision import Int8Format
+from deploycompress.quantize.costed import costed_form
 from tests.measuring.networks import conv_net
 from tests.shared import ROOT
 
@@ -30,8 +33,16 @@ def network(width: int) -> Graph:
     return graph_from_onnx(onnx.load_model_from_string(conv_net(width)))
 
 
-def meter_of(devices: Devices, memory: Memory) -> StudentMeter:
-    return StudentMeter(devices, network(16), seconds=SECONDS, with_rss=False, memory=memory, timer=StageTimer())
+def meter_of(devices: Devices, memory: Memory, precision: Precision = Precision.FP32) -> StudentMeter:
+    return StudentMeter(
+        devices,
+        network(16),
+        costed=lambda graph, higher: costed_form(graph, precision, Int8Format(), higher=higher),
+        seconds=SECONDS,
+        with_rss=False,
+        memory=memory,
+        timer=StageTimer(),
+    )
 
 
 def test_equal_structures_are_measured_once(profile: Profile) -> None:
@@ -65,3 +76,20 @@ def test_several_devices_measure_ahead_and_one_does_not(profile: Profile) -> Non
     with open_devices(profile, (), print) as devices:
         meter_of(devices, alone).measure_ahead([network(8)])
     assert alone == {}
+
+
+def test_what_another_precision_costs_does_not_count(profile: Profile) -> None:
+    memory: Memory = {}
+    with open_devices(profile, (), print) as devices:
+        single = meter_of(devices, memory).metrics(network(16))
+        eight_bits = meter_of(devices, memory, Precision.INT8)
+        metrics = eight_bits.metrics(network(16))
+        mixed = eight_bits.metrics(network(16), higher=tuple(kernels(network(16))))
+    assert single["latency_ratio"] == 1.0
+    assert len(memory) == 3
+    assert metrics["file_ratio"] < single["file_ratio"] == mixed["file_ratio"]
+    assert metrics["macs"] == single["macs"]
+
+
+def kernels(graph: Graph) -> list[str]:
+    return [node.inputs[1].removesuffix(".weight") for node in graph.nodes if node.op == "Conv"]

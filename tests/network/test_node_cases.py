@@ -12,6 +12,7 @@ from tests.network.node_cases import CLAIMED, case_graph, data_set, node_cases, 
 REFUSED: Mapping[str, str] = {
     r"cast.*(FLOAT8E\w+|FLOAT4E\w+|U?INT4|U?INT2)(_|$)": "ONNX element type",
     r"_uint(16|32|64)(_expanded)?$": "ONNX element type",
+    r"quantizelinear_(\w*e[45]m\d|u?int[24]$|float4)": "ONNX element type",
     r"equal_string": "ONNX element type",
     r"identity_(sequence|opt)$": "ONNX element type",
     r"batchnorm_\w+_training_mode$": "exported in training mode",
@@ -22,6 +23,7 @@ REFUSED: Mapping[str, str] = {
     r"resize_\w+_linear_antialias": "weighs its neighbours anew",
     r"resize_tf_crop_and_resize": "tf_crop_and_resize",
     r"resize_downsample_scales_linear_align_corners": "no whole number",
+    r"quantizelinear_blocked": "a scale for each block",
     r"scatternd_(multiply|max|min)": "writes by reduction",
     # function bodies that compute axes, pads or ranges from data or in ways that no exporter writes for networks
     r"(layer|rms)_normalization_\w+_expanded": "computes its input",
@@ -43,6 +45,7 @@ WITHOUT_RUNTIME = (
     r"einsum_",
     r"test_mod_",
     r"test_range_",
+    r"test_(de)?quantizelinear",
     r"causal_conv_with_state_\w+_expanded",
     r"test_m(ax|in)_int16",
     r"test_cast_",

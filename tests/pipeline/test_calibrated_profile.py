@@ -14,20 +14,22 @@ from deploycompress.evaluation import Evidence
 from deploycompress.measuring.conditions import Conditions, Machine
 from deploycompress.pipeline.calibrate import Calibration
 from deploycompress.pipeline.calibrated_profile import calibrated_toml, check_writable, default_path, write_calibrated
-from deploycompress.profile import Channels, Quantum
+from deploycompress.precision import Precision
+from deploycompress.profile import Channels, ChannelSteps, Quantum
 from deploycompress.profile_files import find_profile, load_profile, profile_names
 from tests.calibration.test_findings import staircase
 
 MACHINE = Machine(id="feed", arch="x86_64", board="", cpu="Some\nCPU", cores=2, system="Linux", governor="")
 
 
-def calibration() -> Calibration:
+def calibration(precision: Precision = Precision.FP32) -> Calibration:
     staircases = (
         staircase("conv3x3", Side.INPUT, 16),
         staircase("conv3x3", Side.OUTPUT, 8),
         staircase("conv1x1", Side.INPUT, None),
     )
     return Calibration(
+        precision=precision,
         conditions=Conditions(
             machine=MACHINE,
             onnxruntime="1.31.1",
@@ -40,7 +42,7 @@ def calibration() -> Calibration:
             evidence=Evidence.MEASURED,
         ),
         staircases=staircases,
-        quanta=derive_quanta(Channels(quantum=4), staircases),
+        quanta=derive_quanta(ChannelSteps(quantum=4), staircases),
         table=None,
         table_path=None,
         students=0,
@@ -70,6 +72,40 @@ def test_every_way_to_write_channels_is_replaced(channels: str) -> None:
     assert "Some CPU" in written
     again = tomllib.loads(calibrated_toml(written, calibration(), model="net.onnx"))
     assert again == table
+
+
+QUANTA = {"conv3x3": {"input": 16, "output": 8}}
+OTHERS = (
+    "channels = { quantum = 4, int8 = { quantum = 2, quanta = { gemm = { input = 2, output = 2 } } } }\n",
+    "channels.quantum = 4\nchannels.int8.quantum = 2\nchannels.fp16.quantum = 8\n",
+    "[channels]\nquantum = 4\n[channels.quanta.gemm]\ninput = 2\noutput = 2\n"
+    "[channels.int8]\n# eight\nquantum = 2\n[channels.fp16]\nquantum = 8 # half\n",
+    "[channels.int8.quanta.gemm]\ninput = 4\noutput = 4\n",
+    "",
+)
+
+
+@pytest.mark.parametrize("precision", list(Precision))
+@pytest.mark.parametrize("channels", OTHERS)
+def test_what_is_known_of_other_precisions_stays(channels: str, precision: Precision) -> None:
+    head, tail = ("", channels) if channels.startswith("[") else (channels, "")
+    text = f"schema = 1\n{head}\n[device]\ntitle = 'x'\n{tail}\n[[constraint]]\nlatency_ms = 1.0\nmax = 5.0\n"
+    before = Channels.model_validate(tomllib.loads(text).get("channels", {}))
+    written = calibrated_toml(text, calibration(precision), model="net.onnx")
+    after = Channels.model_validate(tomllib.loads(written)["channels"])
+    assert after.at(precision) == ChannelSteps.model_validate({"quantum": 16, "quanta": QUANTA})
+    assert [after.at(other) for other in Precision if other is not precision] == [
+        before.at(other) for other in Precision if other is not precision
+    ]
+    assert f"in {precision} with net.onnx" in written
+    assert ("# half" in text and precision is not Precision.FP16) == ("# half" in written)
+
+
+def test_remarks_stand_in_the_table_they_are_about() -> None:
+    written = calibrated_toml(f"schema = 1\n{OTHERS[2]}", calibration(), model="net.onnx")
+    assert written.index("Calibrated") < written.index("[channels.int8]")
+    in_eight = calibrated_toml(written, calibration(Precision.INT8), model="other.onnx")
+    assert in_eight.index("[channels.fp16]") < in_eight.index("[channels.int8]") < in_eight.index("with other.onnx")
 
 
 @pytest.mark.parametrize("name", profile_names())

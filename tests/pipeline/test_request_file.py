@@ -16,7 +16,7 @@ from deploycompress.profile_files import load_profile
 
 REQUEST = Request(
     source="/models/m.onnx", profile="x86", data=["/data/a.npz", "/data/b.npz"], test_data="torchvision:CIFAR10",
-    normalize="imagenet", metric=None, constraints=("latency_ratio <= 0.5",), search="n2n",
+    normalize="imagenet", metric=None, precision="int8", constraints=("latency_ratio <= 0.5",), search="n2n",
     policy="/policies/p.safetensors", settings=("reward.kind=n2n",), budget=90.0, evaluations=7, epochs=3,
     input_shape=(1, 3, 32, 32), arch=None, targets=("ssh://pi@a",), trust=False, allow=(), seed=5, progress=None,
 )  # fmt: skip
@@ -36,6 +36,7 @@ def written(folder: Path, request: Request, **changes: object) -> Path:
         {"data": "digits#train", "test_data": None, "constraints": None, "input_shape": None, "policy": None},
         {"budget": None, "evaluations": None, "epochs": None, "normalize": None, "seed": 0},
         {"data": None, "images": 512},
+        {"precision": "auto", "settled": "int8"},
     ],
 )
 def test_a_request_comes_back(tmp_path: Path, changes: dict[str, Any]) -> None:

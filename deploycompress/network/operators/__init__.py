@@ -15,6 +15,7 @@ from deploycompress.network.operators.logic import LOGIC
 from deploycompress.network.operators.normalization import NORMALIZATION
 from deploycompress.network.operators.ordering import ORDERING
 from deploycompress.network.operators.pooling import POOLING
+from deploycompress.network.operators.quantization import QUANTIZATION
 from deploycompress.network.operators.reduction import REDUCTION
 from deploycompress.network.operators.resize import RESIZE
 from deploycompress.network.operators.sampling import SAMPLING
@@ -39,4 +40,5 @@ OPERATORS: Mapping[str, Operator] = {
     **SHAPE,
     **READS_SHAPES,
     **CREATION,
+    **QUANTIZATION,
 }

@@ -1,0 +1,64 @@
+"""Quantisation-aware distillation: the student rounds as it will where it ships, and learns to answer all the same.
+
+Weights and activations are rounded in every forward pass, and gradients pass straight through (Jacob et al. 2018,
+section 3.2). Scales of weights follow the weights; those of activations stay as calibration found them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from deploycompress.network.module import GraphModule
+from deploycompress.train.distil import distil
+from deploycompress.train.distil_settings import Deadline, DistilReport, DistilSettings, OnStep, TaskData
+from deploycompress.train.quantized_scales import WeightScales
+
+PEAK_RATE = 1e-4
+"""With norms folded away, a twentieth of what suits a network that has them is too much."""
+
+
+def distil_quantized(
+    student: GraphModule,
+    teacher: nn.Module,
+    task: TaskData,
+    *,
+    settings: DistilSettings,
+    generator: torch.Generator,
+    deadline: Deadline | None = None,
+    initial_accuracy: float | None = None,
+    on_step: OnStep | None = None,
+) -> DistilReport:
+    """Train a student that rounds, in place, and leave it with the best weights and their scales.
+
+    Args:
+        student: of a trainable 8-bit graph, as `quantize.static.quantized` makes it; `from_torch` writes it back.
+        teacher: network to imitate, in single precision; unchanged.
+        task: training and validation images and the normalisation of both networks.
+        settings: as for `distil`; a peak rate of 0 is `PEAK_RATE`, and the student is not compiled.
+        generator: a CPU generator; decides order and augmentation.
+        deadline: gives the seconds that remain, or `None` for no limit.
+        initial_accuracy: the student's validation accuracy before, rounding and all, when known: its weights then
+            compete, too.
+        on_step: told after each step.
+
+    Returns:
+        What was reached, in how many steps, and why it ended.
+
+    Raises:
+        UsageError: nothing limits the run.
+    """
+    scales = WeightScales(student)
+    return distil(
+        student,
+        teacher,
+        task,
+        settings=replace(settings, peak_rate=settings.peak_rate or PEAK_RATE, compiles=False),
+        generator=generator,
+        deadline=deadline,
+        initial_accuracy=initial_accuracy,
+        on_step=on_step,
+        on_update=scales.update,
+    )

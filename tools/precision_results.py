@@ -1,0 +1,67 @@
+"""Lays whole runs in a lower precision out as a table: `python -m tools.precision_results RESULT_FOLDER...`.
+
+Every figure is read from the runs' own result.json. With `--page` it goes into docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tools.marked_page import filled
+
+TOOL = "tools/precision_results.py"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+HEAD = (
+    "| network | limit | ships | teacher fp32 | teacher {name} alone | student fp32 | **student {name}** | minutes | "
+    "images seen |"
+)
+
+Document = Mapping[str, Any]  # Any: parsed JSON
+
+
+def main() -> int:
+    """Print the table, or write it into the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("folders", nargs="+", type=Path, help="of runs, named as the table shall name the network")
+    parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args()
+    text = table([(folder.name, json.loads((folder / "result.json").read_text())) for folder in options.folders])
+    if options.page:
+        PAGE.write_text(filled(PAGE.read_text(), {"runs": text}, tool=TOOL))
+    else:
+        print(text)
+    return 0
+
+
+def table(runs: list[tuple[str, Document]]) -> str:
+    """Make a Markdown table with a row for each run."""
+    head = HEAD.format(name="lower")
+    return "\n".join([head, "|" + "---|" * (head.count("|") - 1), *(row(name, document) for name, document in runs)])
+
+
+def row(name: str, document: Document) -> str:
+    """Lay out a run: score and latency ratio to the teacher in single precision, of four networks."""
+    precision = document["precision"]
+    cells = {(one["network"], one["precision"] == "fp32"): _cell(one) for one in precision["table"]}
+    limits = ", ".join(one["expression"] for one in document["constraints"])
+    trained = [document["training"], precision["training"] or {"images_seen": 0}]
+    images = sum(part["images_seen"] for part in trained)
+    return (
+        f"| {name} | {limits} | {precision['name']} | {cells['teacher', True]} | {cells['teacher', False]} | "
+        f"{cells['student', True]} | **{cells['student', False]}** | "
+        f"{sum(document['search']['seconds_by_stage'].values()) / 60:.0f} | {images:,} |"
+    )
+
+
+def _cell(one: Document) -> str:
+    low, high = one["latency_ratio_interval"]
+    spread = "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+    return f"{100 * one['score']:.2f} % at {one['latency_ratio']:.3f}{spread}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
