@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from deploycompress.train.distil_settings import (
 )
 from deploycompress.train.features import FeatureTap
 from deploycompress.train.lesson import Lesson
-from deploycompress.train.pace import Costs, TimeLimit, corrected_end, make_time_limit, plan_pace
+from deploycompress.train.pace import Costs, Pace, TimeLimit, corrected_end, make_time_limit, plan_pace
 from deploycompress.train.schedule import OneCycle, peak_for
 from deploycompress.train.snapshot import Snapshot, restore_snapshot, take_snapshot
 
@@ -38,6 +39,8 @@ _PROBE_STEPS = 2
 _PROBE_SHARE = 0.05  # of the time at most goes into one probing step
 _STEP_PER_CHECK = 3.0  # seconds to train on an image over seconds to check one, a guess
 _PROBE_IMAGES = 256
+_TIMES_SEEN = 3  # how often a view comes back, where there are enough
+_LEAST_VIEWS = 2
 
 
 def distil(
@@ -122,12 +125,12 @@ class _Pair:
     taps: Sequence[FeatureTap]
     on_update: OnUpdate | None
 
-    def lesson(self, generator: torch.Generator) -> Lesson:
+    def lesson(self, generator: torch.Generator, *, views: int) -> Lesson:
         return Lesson(
             self.student,
             self.teacher,
             self.task,
-            settings=self.settings,
+            settings=replace(self.settings, views=views),
             compute=self.compute,
             generator=generator,
             taps=self.taps,
@@ -168,10 +171,11 @@ class _Run:
         settings = pair.settings
         self.best = _Best(snapshot=take_snapshot(pair.student))
         self._pair, self._limit, self._costs, self._most_steps = pair, limit, costs, most_steps
-        self._pace = plan_pace(costs, left_s=limit.left(), most_steps=most_steps, checks=settings.checks)
-        peak = settings.peak_rate or peak_for(self._pace.end_step * settings.batch_size)
+        views, self._pace = _views_and_pace(pair, costs, left_s=limit.left(), most_steps=most_steps)
+        images = self._pace.end_step * settings.batch_size
+        peak = settings.peak_rate or peak_for(images)
         self._cycle = OneCycle(peak=peak, warm_up=settings.warm_up, end_step=self._pace.end_step)
-        self._lesson = pair.lesson(generator)
+        self._lesson = pair.lesson(generator, views=views)
         self._step, self._corrections, self._checks_since_best = 0, 0, 0
         self._timed_step, self._timed_at = 0, time.monotonic()
 
@@ -231,7 +235,9 @@ class _Run:
         steps = self._step - self._timed_step
         if steps > 0:
             now = time.monotonic()
-            self._costs = replace(self._costs, step_s=(now - self._timed_at) / steps)
+            asked = max(min(self._step, self._pace.asked_steps) - self._timed_step, 0)
+            foreseen_s = steps * self._costs.step_s + asked * self._costs.ask_s
+            self._costs = self._costs.at_speed((now - self._timed_at) / foreseen_s)
             self._timed_step, self._timed_at = self._step, now
 
     def _correct(self) -> None:
@@ -251,31 +257,41 @@ def _most_steps(settings: DistilSettings, task: TaskData) -> float:
     return min(steps, math.ceil(settings.epochs * len(task.training) / settings.batch_size))
 
 
+def _views_and_pace(pair: _Pair, costs: Costs, *, left_s: float, most_steps: float) -> tuple[int, Pace]:
+    """Choose how many views of each image a run shows, and how long it is when the teacher sees each once."""
+    how, count = pair.settings, len(pair.task.training)
+    plan = partial(plan_pace, left_s=left_s, most_steps=most_steps, checks=how.checks)
+    foreseen = plan(replace(costs, step_s=costs.step_s + costs.ask_s / _TIMES_SEEN, ask_s=0.0))
+    views = min(how.views, max(_LEAST_VIEWS, round(foreseen.end_step * how.batch_size / count / _TIMES_SEEN)))
+    return views, plan(costs, asked_steps=math.ceil(views * count / how.batch_size))
+
+
 def _measure_costs(pair: _Pair, generator: torch.Generator, *, left_s: float) -> Costs:
     """Time a few steps and part of a validation, and undo them; on a slow machine one step must do."""
     before = take_snapshot(pair.student)
-    lesson = pair.lesson(generator.clone_state())
+    lesson = pair.lesson(generator.clone_state(), views=pair.settings.views)
     pair.student.train()
-    step_s = _time_steps(lesson, 1)  # pays for memory and the choice of kernels, too
+    step_s, ask_s = _time_steps(lesson, 1)  # pays for memory and the choice of kernels, too
     validation = pair.task.validation
     check_s = step_s * len(validation) / pair.settings.batch_size / _STEP_PER_CHECK
     if step_s < _PROBE_SHARE * left_s:
-        step_s = _time_steps(lesson, _PROBE_STEPS)
+        step_s, ask_s = _time_steps(lesson, _PROBE_STEPS)
         some = validation.take(np.unique(np.linspace(0, len(validation) - 1, _PROBE_IMAGES).astype(np.int64)))
         started = time.monotonic()
         pair.accuracy(some)
         check_s = (time.monotonic() - started) * len(validation) / len(some)
     lesson.close()
     restore_snapshot(pair.student, before)
-    return Costs(step_s=step_s, check_s=check_s)
+    return Costs(step_s=step_s - ask_s, check_s=check_s, ask_s=ask_s)
 
 
-def _time_steps(lesson: Lesson, count: int) -> float:
-    started = time.monotonic()
+def _time_steps(lesson: Lesson, count: int) -> tuple[float, float]:
+    """Give the seconds of a step, and those of them that the teacher took."""
+    started, asking = time.monotonic(), lesson.passing_s
     for _ in range(count):
         lesson.step(0.0)
     lesson.is_sound()  # waits for the device
-    return (time.monotonic() - started) / count
+    return (time.monotonic() - started) / count, (lesson.passing_s - asking) / count
 
 
 @contextmanager

@@ -51,6 +51,8 @@ class DistilSettings:
         peak_rate: highest learning rate of the one-cycle schedule; 0 for one that goes with the length of the run.
         warm_up: share of the run in which the rate goes up.
         momentum: of Nesterov's method.
+        adaptive: whether weights move by rates that fit the size of their gradients (AdamW) instead: for networks whose
+            norms are folded away, where one rate for all is too much for one layer and too little for another.
         weight_decay: on weights of two axes or more; biases and norms are left free.
         loss: what is made small. 0.9 of the teacher at T = 4 was the best found for recovering ResNet-56 on
             CIFAR-10.
@@ -58,7 +60,8 @@ class DistilSettings:
             every batch, and gained nothing on ResNet-56.
         checks: how often the validation accuracy is taken, the end included; fewer when time is short.
         augments: whether images are shifted and, in colour, mirrored.
-        views: different shifted and mirrored views of each image; the teacher is asked about each once.
+        views: different shifted and mirrored views of each image, at most; a short run shows fewer, so that each comes
+            back and the teacher, who is asked about each once, takes little of the time.
         pasted: share of those views into which a rectangle of another image is pasted.
         averaging: decay of the moving average of the weights that is judged and kept; 0 for the weights themselves.
         patience: checks without a better student after which training ends; 0 for never.
@@ -73,6 +76,7 @@ class DistilSettings:
     peak_rate: float = 0.0
     warm_up: float = 0.2
     momentum: float = 0.9
+    adaptive: bool = False
     weight_decay: float = 5e-4
     loss: LossSettings = field(default_factory=lambda: LossSettings(tau=0.9))
     features: float = 0.0

@@ -106,6 +106,11 @@ class Lesson:
         loss = combined_loss(answer, lesson, batch.labels, self._settings.loss)
         return loss + self._settings.features * features_loss(self._taps, seen, shown)
 
+    @property
+    def passing_s(self) -> float:
+        """Seconds spent so far on asking the teacher what it need not be asked again."""
+        return self._answers.seconds if self._answers.are_kept else 0.0
+
     def is_sound(self) -> bool:
         """Whether every loss so far was a number; waits for the device."""
         return bool(self._loss_sum.isfinite())
@@ -129,15 +134,18 @@ def _usable_taps(
     return taps
 
 
-def make_optimizer(student: nn.Module, settings: DistilSettings) -> torch.optim.SGD:
-    """Make stochastic gradient descent for a student; biases and norms do not decay."""
+def make_optimizer(student: nn.Module, settings: DistilSettings) -> torch.optim.Optimizer:
+    """Make what changes a student's weights by their gradients; biases and norms do not decay."""
     trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
     ]
+    used = [group for group in groups if group["params"]]
+    if settings.adaptive:
+        return torch.optim.AdamW(used, lr=settings.peak_rate)
     return torch.optim.SGD(
-        [group for group in groups if group["params"]],
+        used,
         lr=settings.peak_rate,
         momentum=settings.momentum,
         nesterov=settings.momentum > 0,

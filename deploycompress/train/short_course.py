@@ -90,7 +90,7 @@ class ShortCourse:
         optimizer.zero_grad(set_to_none=True)
         return bool(total.isfinite())
 
-    def _step(self, student: nn.Module, optimizer: torch.optim.SGD, step: int) -> torch.Tensor:
+    def _step(self, student: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> torch.Tensor:
         images, labels = self._batch(step)
         with self._compute.autocast():
             answer = student(images)

@@ -138,3 +138,15 @@ def test_a_constraint_that_is_not_known_to_be_met_is_neither_met_nor_broken() ->
     assert _row(render_summary(document), "latency_ms <= 9") == ["8", "8", "unknown", "measured"]
     document["constraints"][0]["ok"] = False
     assert render_summary(document).startswith("1 of 3 constraints NOT met")
+
+
+def test_networks_in_both_precisions_are_shown_where_a_lower_one_ships() -> None:
+    assert "int8" not in render_summary(DOCUMENT)
+    row = {"latency_ms": 2.0, "latency_ratio": 1.0, "peak_rss_bytes": None, "file_bytes": 2**20}
+    table = [
+        {**row, "network": "teacher", "precision": "fp32", "score": 0.9164},
+        {**row, "network": "teacher", "precision": "int8", "score": 0.9150, "latency_ratio": 0.5},
+    ]
+    text = render_summary({**DOCUMENT, "score": {"name": "accuracy"}, "precision": {"table": table}})
+    assert _row(text, "teacher  fp32") == ["91.64", "%", "2", "ms", "1.000", "-", "1.00", "MiB"]
+    assert _row(text, "teacher  int8")[:5] == ["91.50", "%", "2", "ms", "0.500"]

@@ -8,7 +8,7 @@ from deploycompress.constraint import parse_constraint
 from deploycompress.evaluation import Evaluation
 from deploycompress.plan import Plan
 from deploycompress.search.engine import Kind, Proposal, StopReason
-from deploycompress.search.outcome import TraceEntry, best_of, is_feasible
+from deploycompress.search.outcome import TraceEntry, best_few, best_of, is_feasible
 from deploycompress.search.reward import RewardSettings
 from deploycompress.search.space import Candidate
 
@@ -79,3 +79,22 @@ def test_tolerance_does_not_recommend() -> None:
 def test_every_reason_has_a_sentence(reason: StopReason) -> None:
     assert reason.sentence.startswith("The search ")
     assert reason.sentence.endswith(".")
+
+
+def test_the_best_few_are_feasible_different_and_in_order() -> None:
+    trace = [entry(Kind.SAMPLE, accuracy, 0.4) for accuracy in (0.7, 0.9, 0.8, 0.9)]
+    trace.append(entry(Kind.SAMPLE, 0.99, 0.6))
+    found = best_few(trace, HALF, 3)
+    assert [one.evaluation.accuracy for one in found] == [0.9, 0.8, 0.7]
+    assert found[0] is best_of(trace, HALF) is trace[3]
+    assert best_few(trace, HALF, 1) == found[:1]
+    assert best_few(trace[-1:], HALF, 3) == ()
+
+
+def test_the_best_few_were_all_trained_alike() -> None:
+    trace = [
+        entry(Kind.SAMPLE, 0.95, 0.4, climb=(0.95,)),
+        entry(Kind.SAMPLE, 0.70, 0.4, climb=(0.5, 0.70)),
+        entry(Kind.SAMPLE, 0.60, 0.3, climb=(0.5, 0.60)),
+    ]
+    assert best_few(trace, HALF, 3) == (trace[1], trace[2])

@@ -70,3 +70,14 @@ def test_longer_runs_get_higher_rates_within_bounds() -> None:
     assert rates == sorted(rates)
     assert (rates[0], rates[-1]) == (0.004, 0.05)
     assert peak_for(4e5) == pytest.approx(2 * peak_for(1e5))
+
+
+def test_a_run_is_longer_by_what_the_teacher_need_not_be_asked_again() -> None:
+    costs = Costs(step_s=0.1, check_s=0.0, ask_s=0.05)
+    pace = plan_pace(costs, left_s=100.0, most_steps=math.inf, checks=10, asked_steps=200)
+    assert pace.end_step == int((97.0 - 200 * 0.05) / 0.1)
+    all_asked = plan_pace(costs, left_s=10.0, most_steps=math.inf, checks=10, asked_steps=200)
+    assert all_asked.end_step == int(9.7 / 0.15)
+    # on the way: half of the asking is behind, and the machine has become twice as slow
+    slow = corrected_end(pace, costs.at_speed(2.0), step=100, left_s=85.0, most_steps=math.inf)
+    assert slow == 100 + int((85 * 0.97 - 100 * 0.1) / 0.2)
