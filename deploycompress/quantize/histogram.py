@@ -42,7 +42,7 @@ class MagnitudeHistogram:
         while limit < largest:
             counts = np.concatenate([counts.reshape(-1, 2).sum(1), np.zeros(BINS // 2, np.int64)])
             limit *= 2
-        positions = np.minimum((magnitudes * np.float32(BINS / limit)).astype(np.int32), BINS - 1)
+        positions = np.minimum((magnitudes / np.float32(limit) * BINS).astype(np.int32), BINS - 1)
         return MagnitudeHistogram(counts=counts + np.bincount(positions, minlength=BINS), limit=limit)
 
 

@@ -34,9 +34,22 @@ CARRYING = frozenset(
 )
 """Operators that give back values of their first input; their result keeps its scale."""
 
-BETWEEN = frozenset({"HardSwish", "HardSigmoid", "Tanh", "Elu", "Selu", "PRelu", "ThresholdedRelu", "Softplus", "Mish"})
-"""Activations without an 8-bit kernel. What they give is rounded for 8-bit readers all the same:
-in between, the network would have to leave the layout of its 8-bit kernels, which costs more than the rounding."""
+BETWEEN = frozenset(
+    {
+        "ConvTranspose",
+        "Elu",
+        "HardSigmoid",
+        "HardSwish",
+        "Mish",
+        "PRelu",
+        "Selu",
+        "Softplus",
+        "Tanh",
+        "ThresholdedRelu",
+    }
+)
+"""Operators without an 8-bit kernel that mostly stand between those with one. What they give is rounded for 8-bit
+readers all the same: else the network would leave the layout of its 8-bit kernels, which costs more than rounding."""
 
 BOUNDING = frozenset({"Relu", "Clip"})
 """Activations that vanish into the rounding behind them, where it cannot tell what they cut away anyhow."""

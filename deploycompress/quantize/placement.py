@@ -71,8 +71,9 @@ def place(graph: Graph, higher: Collection[str]) -> Placement:
                 rounded.add(output)
             if carries:
                 scaled_as[output] = scaled_as.get(node.input(0), node.input(0))
-        elif node.op in BETWEEN and node.input(0) in rounded and _is_wanted(node.outputs[0], graph):
-            rounded.add(node.outputs[0])
+        elif node.op in BETWEEN and node.input(0) in rounded:
+            output = absorbed.get(node.name, node.outputs[0])
+            rounded.update([output] if _is_wanted(output, graph) else [])
     ordered = [port.name for port in graph.inputs] + [name for node in graph.nodes for name in node.outputs]
     return Placement(
         nodes=frozenset(chosen),

@@ -43,9 +43,9 @@ def write_pairs(
         weights: the same of each weight, by its name and the axis of its outputs.
     """
     draft = _Draft(taken=taken_names(graph))
-    renamed = {
-        port.name: draft.fresh(f"{port.name}.computed") for port in graph.outputs if port.name in placement.scaled_as
-    }
+    given = {port.name for port in graph.inputs}
+    outputs = [port.name for port in graph.outputs if port.name in placement.scaled_as and port.name not in given]
+    renamed = {name: draft.fresh(f"{name}.computed") for name in outputs}
     layers = {layer.node: layer for layer in placement.layers}
     nodes: list[Node] = []
     for port in graph.inputs:

@@ -21,6 +21,17 @@ X86_1X1 = {
     47: 0.231, 48: 0.204, 56: 0.354, 64: 0.354, 72: 0.543, 80: 0.543,
 }  # fmt: skip
 
+INT8_INPUT = {  # four 3x3 convolutions at 8x8 in 8 bits, the other width 64, AVX-512 VNNI; milliseconds
+    8: 0.034, 9: 0.057, 10: 0.059, 12: 0.039, 14: 0.063, 15: 0.065, 16: 0.044, 17: 0.068, 18: 0.070, 20: 0.050,
+    22: 0.077, 24: 0.055, 28: 0.060, 31: 0.092, 32: 0.065, 33: 0.094, 34: 0.097, 36: 0.071, 40: 0.076,
+    48: 0.086, 56: 0.096, 63: 0.148, 64: 0.107, 65: 0.152, 80: 0.129, 96: 0.149, 128: 0.192,
+}  # fmt: skip
+INT8_OUTPUT = {  # the same, outputs changing
+    8: 0.058, 9: 0.064, 10: 0.063, 12: 0.060, 14: 0.064, 15: 0.067, 16: 0.042, 17: 0.081, 18: 0.083, 20: 0.064,
+    22: 0.084, 24: 0.064, 28: 0.065, 31: 0.090, 32: 0.065, 33: 0.108, 34: 0.109, 36: 0.087, 40: 0.088,
+    48: 0.089, 56: 0.112, 63: 0.143, 64: 0.113, 65: 0.159, 80: 0.138, 96: 0.162, 128: 0.210,
+}  # fmt: skip
+
 
 def steps_of(quantum: int) -> Callable[[int], float]:
     return lambda width: 0.05 + 0.02 * -(-width // quantum) * quantum
@@ -97,6 +108,14 @@ def test_the_staircases_of_the_design_have_steps_of_sixteen(table: dict[int, flo
     assert finding.quantum == 16
     real = {rise.step: rise.is_real for rise in finding.rises}
     assert (real[32], real[16]) == (False, True)
+
+
+def test_in_eight_bits_inputs_and_outputs_go_in_steps_of_their_own() -> None:
+    inputs, outputs = (
+        find_quantum(measured(table.__getitem__, noise=0.005, seed=0), confidence=CONFIDENCE)
+        for table in (INT8_INPUT, INT8_OUTPUT)
+    )
+    assert (inputs.at_least, outputs.quantum) == (4, 16)
 
 
 def test_a_fall_below_the_first_multiple_decides_nothing() -> None:

@@ -34,6 +34,14 @@ def test_histogram_grows_with_what_it_sees() -> None:
     assert at_one == pytest.approx((both < 1).sum(), abs=10)
 
 
+@pytest.mark.parametrize("size", [1e-42, 1e-30, 1e37])
+def test_values_of_any_size_are_counted(size: float) -> None:
+    values = np.random.default_rng(0).uniform(0.1, 1, 1000) * size
+
+    assert histogram(values).counts.sum() == 1000
+    assert percentile_limit(histogram(values), 50) == pytest.approx(0.55 * size, rel=0.1)
+
+
 def test_zeros_are_left_out() -> None:
     assert histogram(np.zeros(10)).counts.sum() == 0
     assert histogram(np.asarray([0.0, 0.0, 1.0])).counts.sum() == 1

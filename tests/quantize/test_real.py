@@ -41,7 +41,8 @@ def pictures() -> Array:
 
     with np.load(CIFAR10 / "train-0.npz") as data:
         bytes_ = data["images"][:1200]
-    return ((bytes_ / 255 - IMAGENET_MEAN) / IMAGENET_STD).transpose(0, 3, 1, 2).astype(np.float32)
+    normal: Array = (bytes_ / 255 - IMAGENET_MEAN) / IMAGENET_STD
+    return normal.transpose(0, 3, 1, 2).astype(np.float32)
 
 
 def agreement(found: Array, wanted: Array) -> float:

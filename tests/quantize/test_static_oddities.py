@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from deploycompress.errors import DataError, ModelError
+from deploycompress.graph import Port
 from deploycompress.quantize.ranges import Ranges
 from deploycompress.quantize.static import quantized
 from deploycompress.surgery.shipped import shipped_form
 from tests.build import residual_net, start
-from tests.quantize.runs import FORM, check, images, in_int8, outputs, relative_rms
+from tests.quantize.runs import FORM, check, images, in_int8, outputs, relative_rms, session
 
 
 def test_dead_channels_and_constant_activations_are_exact() -> None:
@@ -81,3 +82,12 @@ def test_graph_that_was_given_is_left_alone() -> None:
     in_int8(graph, trainable=True)
 
     assert graph.digest() == before
+
+
+def test_input_that_is_an_output_stays_as_it_was_given() -> None:
+    net = start()
+    graph = net.finish(net.conv("x", 4), input_shape=(3, 8, 8))
+    both = replace(graph, outputs=(*graph.outputs, Port(name="x", dtype=1, shape=("N", 3, 8, 8))))
+    found, batch = in_int8(both), images()
+
+    np.testing.assert_array_equal(session(found).run(["x"], {"x": batch})[0], batch)

@@ -128,3 +128,16 @@ def test_scales_of_weights_that_are_all_zero_are_one(task: TaskData, teacher: nn
             parameter[: len(parameter) - index % 2].mul_(0) if parameter.ndim > 1 else parameter.mul_(3)
     WeightScales(student).update()
     _assert_scales_follow(from_torch(student), form)
+
+
+def test_one_step_moves_every_weight_by_the_rate_however_small_its_gradient(
+    task: TaskData, teacher: nn.Sequential
+) -> None:
+    student = to_torch(_student(teacher, task, Int8Format()))
+    before = {name: parameter.detach().clone() for name, parameter in student.named_parameters()}
+    settings = DistilSettings(steps=1, checks=1, warm_up=0.0, weight_decay=0.0, peak_rate=1e-3, compute=CPU)
+    distil_quantized(student, teacher, task, settings=settings, generator=make_generator(0))
+    for name, parameter in student.named_parameters():
+        moved = (parameter.detach() - before[name]).abs()
+        assert moved.max() <= 1.001e-3
+        assert moved.median() > 0.9e-3
