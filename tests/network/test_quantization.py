@@ -1,6 +1,7 @@
 """QuantizeLinear and DequantizeLinear: the integers of ONNX Runtime, and gradients that go straight through."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -222,3 +223,12 @@ def test_a_scale_for_each_block_is_refused() -> None:
     graph = make_graph([node], {"scale": np.ones((2, 2), np.float32)}, [2, 4], opset=21, output_dtype=TensorProto.UINT8)
     with pytest.raises(ModelError, match=r"'blocked'.*a scale for each block"):
         to_torch(graph)
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_shapes_that_the_graph_leaves_open_are_found(axis: int | None) -> None:
+    relu = helper.make_node("Relu", ["x"], ["r"])
+    graph = make_graph([relu, *_pair(axis, source="r")], _grid("int8", axis, 4), SHAPE)
+    x = torch.from_numpy(_values(4, 100))
+    bare = replace(graph, shapes={"x": SHAPE})
+    assert torch.equal(to_torch(bare)(x), to_torch(graph)(x))

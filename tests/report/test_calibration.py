@@ -10,7 +10,7 @@ from deploycompress.calibration.fit import PredictionError
 from deploycompress.calibration.layer_table import LayerCost, LayerTable, RunModel
 from deploycompress.calibration.table_file import StoredTable
 from deploycompress.pipeline.calibration_document import calibration_document
-from deploycompress.profile import Channels
+from deploycompress.profile import ChannelSteps
 from deploycompress.report.calibration import calibration_lines
 from tests.calibration.test_table_file import KEY
 from tests.pipeline.test_calibrated_profile import calibration
@@ -18,7 +18,7 @@ from tests.pipeline.test_calibrated_profile import calibration
 TABLE = StoredTable(
     key=KEY,
     table=LayerTable(
-        quanta=Channels(),
+        quanta=ChannelSteps(),
         layers={},
         other=LayerCost(unit=(1.0,) * 4, cost_us=(0.0,) * 4),
         run=RunModel(),
@@ -37,11 +37,11 @@ def test_every_staircase_and_the_tables_error_are_shown() -> None:
     text = "\n".join(calibration_lines(document))
     for part in (
         "Machine feed",
-        "ONNX Runtime 1.31.1, evidence measured",
+        "ONNX Runtime 1.31.1, fp32, evidence measured",
         "conv3x3, input: steps of 16\n  width        8      16\n  ms       1.000   2.000",
         "conv1x1, input: inconclusive, the profile's quantum stays",
         "No staircase is known for LSTM.",
-        "Channel quantum: 16",
+        "Channel quantum in fp32: 16",
         "error on unseen ones 2.0% in the median, 3.1% at worst: cache/t.json",
         "Calibrated profile: board.calibrated.toml",
     ):
