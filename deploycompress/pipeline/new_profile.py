@@ -45,6 +45,10 @@ precision = 0.01
 min_samples = 64
 max_seconds = 120.0
 
+[precision]
+default = "fp32"            # what ships where --precision does not say: fp32, fp16, int8 or auto
+native = ["fp32"]           # what the device computes in by itself; a processor with 8-bit products has "int8", too
+
 [channels]
 quantum = 1                 # not known yet: deploycompress profiles calibrate
 

@@ -30,6 +30,7 @@ from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.precision import Precision
 from deploycompress.profile import Profile
+from deploycompress.profile_advice import about_steps
 from deploycompress.quantize.ranges import RangeMethod
 from deploycompress.report.progress import Progress
 from deploycompress.train.accuracy import chance_warning
@@ -201,6 +202,9 @@ def _greet(job: Job, score: float, measurement: Measurement) -> None:
         f"{_judged_by(job, score)} (normalisation {job.task.normalization.name}). "
         f"The teacher takes {measurement.median_ms:.3f} ms ({measurement.evidence})."
     )
+    unknown = about_steps(job.profile, job.precision or Precision.FP32)
+    if unknown:
+        job.progress.warning(f"Profile {job.profile.name!r}: {unknown}")
     if job.task.score is ACCURACY:
         _warn_near_chance(job, score)
 
