@@ -6,15 +6,20 @@ nothing is said.
 
 from __future__ import annotations
 
+import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from deploycompress.local_machine import local_cpu_flags, same_architecture
 from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 
 Version = tuple[int, ...]
 
 OLDEST_AGENT_PYTHON: Version = (3, 8)
+CPU = "CPUExecutionProvider"
+
+_VNNI = frozenset({"avx512_vnni", "avx_vnni"})
 
 # Newest wheel of ONNX Runtime for Pythons that get no newer ones.
 _LAST_WHEEL: dict[Version, Version] = {(3, 6): (1, 11), (3, 8): (1, 19, 2), (3, 10): (1, 23, 2)}
@@ -89,6 +94,27 @@ def about_steps(profile: Profile, precision: Precision) -> str:
     is_single = precision is Precision.FP32
     table, option = ("channels", "") if is_single else (f"channels.{precision}", f" --precision {precision}")
     return f"{table}.quantum is 1, so widths are not snapped; find it with deploycompress profiles calibrate{option}."
+
+
+def about_saturation(profile: Profile, precision: Precision, *, cpu_flags: Iterable[str] | None = None) -> str:
+    """Warn that 8-bit products overflow 16 bits on this machine, which judges what ships; empty where they do not.
+
+    Args:
+        profile: of a device whose kind of processor this machine has.
+        precision: of the run.
+        cpu_flags: features of the processor; this machine's by default.
+    """
+    runs_here = same_architecture(profile.device.arch, "x86_64") and same_architecture(platform.machine(), "x86_64")
+    is_exposed = runs_here and profile.runtime.providers[0] == CPU and not profile.precision.int8.reduced_range
+    if precision is not Precision.INT8 or not is_exposed:
+        return ""
+    if not _VNNI.isdisjoint(local_cpu_flags() if cpu_flags is None else cpu_flags):
+        return ""
+    return (
+        "this machine's processor shows neither avx512_vnni nor avx_vnni, without which sums of 8-bit products "
+        "saturate at 16 bits and falsify outputs; set reduced_range = true in [precision.int8], which gives weights 7 "
+        "bits."
+    )
 
 
 def parse_version(text: str) -> Version:

@@ -18,16 +18,19 @@ class Int8Format(_Table):
 
     Attributes:
         activations: element type of what flows between layers.
-        symmetric_activations: whether their zero point is the middle of the type's range.
+        symmetric_activations: whether their zero point is the middle of the type's range. ONNX Runtime's CPU provider
+            computes a layer with a Relu or Clip behind it in float then.
         per_channel: whether each output channel of a weight has a scale of its own.
         reduced_range: whether weights use 7 bits, for processors whose 8-bit products overflow 16 bits (x86 without
             VNNI).
+        quantized_bias: whether biases are int32 behind a DequantizeLinear, which TensorRT refuses; float32 otherwise.
     """
 
     activations: Literal["uint8", "int8"] = "uint8"
     symmetric_activations: bool = False
     per_channel: bool = True
     reduced_range: bool = False
+    quantized_bias: bool = True
 
 
 class Arithmetic(_Table):

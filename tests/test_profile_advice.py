@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import platform
+import re
+from pathlib import Path
+
 import onnx
 import onnxruntime
 import pytest
 
+from deploycompress.precision import Precision
 from deploycompress.profile import Profile
-from deploycompress.profile_advice import advise, parse_version
+from deploycompress.profile_advice import about_saturation, advise, parse_version
 from deploycompress.profile_files import load_profile
 
 
@@ -83,3 +88,44 @@ def test_the_newest_row_holds_for_this_onnx_runtime() -> None:
 def test_versions_are_compared_by_their_numbers() -> None:
     assert parse_version("1.9.0") < parse_version("1.19") < parse_version("1.19.2") < parse_version("1.31.1+cpu")
     assert parse_version("") == parse_version("unknown") == ()
+
+
+on_x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="needs an x86-64 machine")
+
+
+def x86_in(**form: object) -> Profile:
+    record = load_profile("x86").model_dump(by_alias=True)
+    record["precision"]["int8"] |= form
+    return Profile.model_validate(record)
+
+
+@on_x86
+def test_processors_without_vnni_are_warned_about() -> None:
+    found = about_saturation(x86_in(), Precision.INT8, cpu_flags=("avx2", "avx512f"))
+    assert "neither avx512_vnni nor avx_vnni" in found
+    assert "set reduced_range = true in [precision.int8]" in found
+    assert about_saturation(x86_in(), Precision.INT8, cpu_flags=())
+
+
+@on_x86
+def test_this_machines_own_flags_are_looked_at() -> None:
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    assert bool(about_saturation(x86_in(), Precision.INT8)) == (not re.search(r"\bavx(512)?_vnni\b", text))
+
+
+@pytest.mark.parametrize(
+    ("profile", "precision", "flags"),
+    [
+        (x86_in(), Precision.INT8, ("avx512_vnni",)),
+        (x86_in(), Precision.INT8, ("avx_vnni",)),
+        (x86_in(), Precision.FP32, ()),
+        (x86_in(), Precision.FP16, ()),
+        (x86_in(reduced_range=True), Precision.INT8, ()),
+        (load_profile("raspberry-pi-5"), Precision.INT8, ()),
+        (load_profile("jetson"), Precision.INT8, ()),
+    ],
+)
+def test_where_nothing_saturates_nothing_is_said(
+    profile: Profile, precision: Precision, flags: tuple[str, ...]
+) -> None:
+    assert about_saturation(profile, precision, cpu_flags=flags) == ""

@@ -15,6 +15,9 @@ from deploycompress.profile import Profile
 from deploycompress.profile_advice import advise
 from deploycompress.profile_files import alias_target, load_profile, problems_of
 from deploycompress.profile_schema import profile_schema
+from deploycompress.surgery.shipped import shipped_form
+from tests.build import residual_net
+from tests.quantize.runs import computed, in_int8
 from tests.schema_check import violations
 
 FOLDER = Path(__file__).resolve().parents[1] / "profiles"
@@ -69,13 +72,23 @@ def test_what_a_device_computes_in_goes_with_its_provider(file: Path) -> None:
     if "int8" not in native:
         return
     options = profile.runtime.provider_options.get("TensorrtExecutionProvider", {})
-    assert options.get("trt_int8_enable", False) == has_tensor_rt
+    assert "trt_int8_enable" not in options  # float graphs would be built in 8 bits, too
+    assert form.quantized_bias != has_tensor_rt
     assert profile.channels.int8.quantum % 32 == 0 if has_tensor_rt else not form.reduced_range
     assert form.per_channel
-    # The zero point of signed activations is 0 wherever they are wanted signed.
-    assert (form.activations == "int8") == form.symmetric_activations
-    assert not (has_tensor_rt and form.activations == "uint8")
-    assert not (profile.device.arch == "x86_64" and form.activations == "int8")
+    # The zero point of signed activations is 0 where they are wanted signed.
+    assert (form.activations == "int8") == form.symmetric_activations == has_tensor_rt
+
+
+def test_the_processor_computes_whole_networks_in_its_form(file: Path, tmp_path: Path) -> None:
+    profile = load_profile(file)
+    if profile.runtime.providers[0] != "CPUExecutionProvider":
+        pytest.skip("its first provider is not the processor's")
+    graph = shipped_form(residual_net())
+    kernels = computed(in_int8(graph, profile.precision.int8), tmp_path)
+
+    assert kernels["QLinearConv"] == sum(node.op == "Conv" for node in graph.nodes) == 7
+    assert not {"Conv", "FusedConv", "Relu"} & set(kernels)
 
 
 def test_a_derived_peak_is_the_product_beside_it(file: Path) -> None:

@@ -39,7 +39,8 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
         DataError: a path or pattern given as data matches nothing.
         OutputError: the folder holds a result already, or cannot be made.
     """
-    from deploycompress.profile_files import load_profile  # pydantic: not for --help
+    from deploycompress.pipeline.precision_asked import read_precision  # pydantic: not for --help
+    from deploycompress.profile_files import load_profile
     from deploycompress.search import ENGINES
 
     if options["search"] not in ENGINES:
@@ -47,7 +48,10 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
     if options["policy"] is not None and not options["policy"].is_file():
         raise UsageError(f"There is no policy file {str(options['policy'])!r}; give one that a run wrote.")
     check_model(source)
-    load_profile(options["profile"])
+    synthesizes = "quantization.synthesizes=true" in (setting.replace(" ", "") for setting in options["settings"])
+    read_precision(
+        options["precision"], load_profile(options["profile"]), is_calibrated=bool(options["data"]) or synthesizes
+    )
     _check_data("--data", options["data"])
     _check_data("--test-data", options["test_data"])
     check_destination(out, force=options["force"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from deploycompress.graph import Graph, Node
-from deploycompress.views import constant_views
+from deploycompress.graph import Array, Graph, Node
+from deploycompress.measuring.element_types import element_bytes, element_types
+from deploycompress.measuring.integer_kernels import fused_tensors
+from deploycompress.views import ROUNDING, constant_views
 
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 _SCALED = frozenset(
@@ -34,18 +37,17 @@ def params(graph: Graph) -> int:
     These are the floating-point constants that convolutions and matrix products (weight and bias) and norms and PReLU
     (scale and bias) read, and a constant added to a matrix product, which is how a bias looks there. Running means and
     variances are statistics, not parameters. A constant that several nodes share counts once, and one that reaches a
-    node turned or cast counts like any other.
+    node turned, cast or rounded to 8 bits counts like any other, so a network has as many in every precision.
     """
     return sum(int(graph.weights[name].size) for name in trained_constants(graph))
 
 
 def trained_constants(graph: Graph) -> frozenset[str]:
     """Name the constants whose elements `params` counts."""
-    producers, views = graph.producers(), constant_views(graph)
+    producers, views = graph.producers(), constant_views(graph, rounded=True)
     read = {name for node in graph.nodes for name in _trained_inputs(node, producers)}
-    trained = {views[name].constant for name in read if name in views}
-    types = {name: graph.weights[name].dtype for name in trained}
-    return frozenset(name for name, dtype in types.items() if dtype.kind == "f" or "float" in dtype.name)
+    seen = [views[name] for name in read if name in views]
+    return frozenset(view.constant for view in seen if view.is_rounded or _is_float(graph.weights[view.constant]))
 
 
 def macs(graph: Graph) -> int:
@@ -86,10 +88,11 @@ def activation_peak_bytes(graph: Graph) -> int:
 
     Counted are tensors that nodes compute, outputs of the graph with them; inputs belong to the caller. Activation
     functions and batch norms write over their input when nobody reads it afterwards, and reshapes share its memory.
-    Scratch space of kernels is not counted, nor weights that are turned or cast: ONNX Runtime does so beforehand.
-    Elements count four bytes: the graph does not know their types.
+    Scratch space of kernels is not counted, nor weights that are turned, cast or rounded: ONNX Runtime does so
+    beforehand. Between 8-bit kernels there are codes and no float tensors.
     """
-    storage = _storage(graph)
+    fused, types = fused_tensors(graph), element_types(graph)
+    storage = _storage(graph, fused)
     last_use = {storage[port.name]: len(graph.nodes) for port in graph.outputs if port.name in storage}
     for position, node in reversed(list(enumerate(graph.nodes))):
         for name in (*node.inputs, *node.outputs):
@@ -97,7 +100,8 @@ def activation_peak_bytes(graph: Graph) -> int:
                 last_use.setdefault(storage[name], position)
     sizes: dict[str, int] = {}
     for name, buffer in storage.items():
-        sizes[buffer] = max(sizes.get(buffer, 0), 4 * math.prod(graph.shape_of(name)))
+        size = element_bytes(types.get(fused.get(name, name))) * math.prod(graph.shape_of(name))
+        sizes[buffer] = max(sizes.get(buffer, 0), size)
     live: set[str] = set()
     peak = 0
     for position, node in enumerate(graph.nodes):
@@ -107,30 +111,48 @@ def activation_peak_bytes(graph: Graph) -> int:
     return peak
 
 
-def _storage(graph: Graph) -> dict[str, str]:
+def _storage(graph: Graph, fused: Mapping[str, str]) -> dict[str, str]:
     """Map each computed tensor to the first tensor that held its memory."""
     readers = graph.readers()
     outputs = {port.name for port in graph.outputs}
     storage: dict[str, str] = {}
-    views = constant_views(graph)
+    views = constant_views(graph, rounded=True)
     for node in graph.nodes:
         if all(name in views for name in node.outputs):
             continue
         source = node.input(0)
         sole_reader = len(readers.get(source, ())) == 1 and source not in outputs
-        shares = source in storage and (node.op in _ALIASES or (node.op in _IN_PLACE and sole_reader))
+        is_same = node.op in _ALIASES or (node.op in _IN_PLACE and sole_reader) or _is_fused_away(node, fused)
+        shares = source in storage and is_same
         for name in filter(None, node.outputs):
             storage[name] = storage[source] if shares else name
     return storage
 
 
-def _trained_inputs(node: Node, producers: dict[str, Node]) -> tuple[str, ...]:
+def _is_fused_away(node: Node, fused: Mapping[str, str]) -> bool:
+    """Whether a node only turns the codes that a kernel gives or takes to float and back."""
+    before, after = node.input(0), node.outputs[0]
+    return node.op in ROUNDING and (fused.get(after) == before or fused.get(before) == after)
+
+
+def _is_float(array: Array) -> bool:
+    return array.dtype.kind == "f" or "float" in array.dtype.name
+
+
+def _trained_inputs(node: Node, producers: Mapping[str, Node]) -> tuple[str, ...]:
     if not node.is_standard:
         return ()
     if node.op in _WEIGHTED:
         return node.inputs
     if node.op in _SCALED:
         return node.inputs[1:3]
-    if node.op == "Add" and any(producers[name].op == "MatMul" for name in node.inputs if name in producers):
+    if node.op == "Add" and any(_maker(name, producers) == "MatMul" for name in node.inputs):
         return node.inputs
     return ()
+
+
+def _maker(tensor: str, producers: Mapping[str, Node]) -> str:
+    """Give the operator that computes a tensor, whatever changes its element type behind it."""
+    while tensor in producers and producers[tensor].op in ROUNDING | {"Cast"}:
+        tensor = producers[tensor].input(0)
+    return producers[tensor].op if tensor in producers else ""

@@ -16,11 +16,12 @@ from deploycompress.pipeline.figures import describe_latency
 from deploycompress.pipeline.final import Final
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.lower import Lowered
+from deploycompress.pipeline.margin import NOISE_MARGIN
 from deploycompress.pipeline.precision_part import describe_lowered_parity, describe_precision
 from deploycompress.pipeline.precision_table import PrecisionRow
 from deploycompress.pipeline.result import MODEL_FILE, SCHEMA, describe_artifact
 from deploycompress.pipeline.rounds import plan_rounds
-from deploycompress.pipeline.search import NOISE_MARGIN, Found
+from deploycompress.pipeline.search import Found
 from deploycompress.pipeline.ship import Parity
 from deploycompress.precision import Precision
 from deploycompress.train.distil_settings import DistilReport

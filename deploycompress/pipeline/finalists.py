@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.network.module import from_torch
-from deploycompress.pipeline.int8 import quickly_in_int8
+from deploycompress.pipeline.int8 import quickly_in_int8, validation_score
 from deploycompress.pipeline.job import Job
 from deploycompress.plan import Plan
 from deploycompress.precision import Precision
@@ -16,9 +16,10 @@ from deploycompress.surgery.shipped import shipped_form
 def choose_finalist(
     job: Job, environment: LocalEnvironment, trace: tuple[TraceEntry, ...], settings: RewardSettings
 ) -> Plan | None:
-    """Choose among the best students of a search by what is left of them in 8 bits.
+    """Choose among the best students of a search by their score less what 8 bits cost them.
 
-    Each is recovered without training, so that all are judged alike, and what quantisation costs each counts.
+    That cost is taken in ONNX Runtime, on students that are recovered without training: what they will be worth after
+    it, the search's own score tells better.
 
     Returns:
         The plan of the best; none where there is nothing to choose.
@@ -30,6 +31,7 @@ def choose_finalist(
         scores = []
         for entry in few:
             shipped = shipped_form(from_torch(environment.prepared(entry.plan)))
-            scores.append(quickly_in_int8(job, shipped).score)
+            lost = validation_score(job, shipped) - quickly_in_int8(job, shipped).score
+            scores.append((entry.evaluation.accuracy or 0.0) - lost)
             task.advance()
     return few[max(range(len(few)), key=lambda index: scores[index])].plan

@@ -4,41 +4,65 @@ from __future__ import annotations
 
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.graph import Graph
-from deploycompress.pipeline.int8 import calibration_images, quickly_in_int8, validation_score
+from deploycompress.measuring.failure import FailedMeasurementError
+from deploycompress.pipeline.int8 import Int8, calibration_images, quickly_in_int8, validation_score
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.margin import stricter
+from deploycompress.quantize.layers import layers
 from deploycompress.quantize.ranges import find_ranges
 from deploycompress.quantize.sensitivity import sensitivity
 from deploycompress.search.reward import meets
 
 
-def choose_higher(job: Job, environment: LocalEnvironment, single: Graph) -> tuple[str, ...]:
+def pays(job: Job, environment: LocalEnvironment, single: Graph) -> bool:
+    """Whether a student is faster in 8 bits than in single precision, or breaks a limit in that; measured."""
+    before = environment.cost_of(single, higher=layers(single))
+    after = environment.cost_of(single)
+    is_faster = after["latency_ratio"] < before["latency_ratio"]
+    return is_faster or not meets(before, [row for row in job.constraints if "accuracy" not in row.metrics])
+
+
+def choose_higher(job: Job, environment: LocalEnvironment, single: Graph, found: Int8) -> tuple[str, ...]:
     """Leave layers in single precision until 8 bits cost no more of the score than allowed.
 
     Layers go by the damage that each does when it alone is quantised, and their number doubles. A mixture that breaks
-    a limit on what the network costs is no choice, and neither is one that scores no better than 8 bits throughout.
+    a limit on what the network costs, or is no faster than single precision, is no choice, and neither is one that
+    scores no better than 8 bits throughout.
+
+    Args:
+        job: says how much may be lost.
+        environment: measures mixtures.
+        single: the student in single precision.
+        found: the same in 8 bits throughout.
 
     Returns:
         Names of the layers' weights without `.weight`; none where 8 bits throughout will do, or nothing helps.
     """
-    how = job.settings.quantization
+    how, best, chosen = job.settings.quantization, found.score, tuple[str, ...]()
     enough = validation_score(job, single) - how.loss
-    best, chosen = quickly_in_int8(job, single).score, tuple[str, ...]()
     if best >= enough:
         return ()
-    images = calibration_images(job)
-    form = job.profile.precision.int8
-    damage = sensitivity(single, images[:1], find_ranges(single, images), form)
-    order = [layer for layer, _ in damage]
-    limits = [row for row in job.constraints if "accuracy" not in row.metrics]
+    images, form = calibration_images(job), job.profile.precision.int8
+    ranges = find_ranges(found.source, images, method=found.method)
+    order = [layer for layer, _ in sensitivity(found.source, images[:1], ranges, form)]
     count = 1
-    while count <= how.most_higher * len(order):
+    while best < enough and count <= how.most_higher * len(order):
         higher = tuple(order[:count])
-        if not meets(environment.cost_of(single, higher=higher), limits):
+        if not _may_be(job, environment, single, higher):
             break
-        score = quickly_in_int8(job, single, higher=higher).score
+        score = quickly_in_int8(job, found.source, method=found.method, higher=higher, images=images).score
         if score > best:
             best, chosen = score, higher
-        if best >= enough:
-            break
         count *= 2
     return chosen
+
+
+def _may_be(job: Job, environment: LocalEnvironment, single: Graph, higher: tuple[str, ...]) -> bool:
+    try:
+        cost = environment.cost_of(single, higher=higher)
+        most = environment.cost_of(single, higher=layers(single))["latency_ratio"]
+    except FailedMeasurementError as error:
+        job.progress.warning(f"No more layers are left in single precision: {error}")
+        return False
+    limits = [stricter(row) for row in job.constraints if "accuracy" not in row.metrics]
+    return cost["latency_ratio"] < most and meets(cost, limits)

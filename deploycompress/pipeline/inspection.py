@@ -16,13 +16,19 @@ from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.node_times import NodeTimes
 from deploycompress.measuring.static import node_macs, params, trained_constants
 from deploycompress.profile import Profile
+from deploycompress.quantize.operators import is_quantized
 from deploycompress.surgery.blocks import Block, blocks
 from deploycompress.surgery.kernels import KernelChoice, kernel_choices
 from deploycompress.views import constant_views
 
-SCHEMA = 1
-
 Document = dict[str, Any]  # Any: JSON
+
+SCHEMA = 1
+QUANTIZED = (
+    "The model is quantised, and quantised layers are not cut: its channel groups, blocks and kernels are not shown. "
+    "Inspect the float model that it was made from."
+)
+NO_PARTS: Document = {"groups": [], "blocks": [], "kernels": []}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,7 @@ def inspect(graph: Graph, *, profile: Profile | None = None, why_not_measured: s
     """
     times = None if profile is None else _measure(graph, profile)
     costs = _costs(graph, times)
-    channels = trace_channels(graph)
+    is_rounded = any(is_quantized(node) for node in graph.nodes)
     return {
         "schema": SCHEMA,
         "profile": None if profile is None else profile.name,
@@ -94,10 +100,19 @@ def inspect(graph: Graph, *, profile: Profile | None = None, why_not_measured: s
         "operators": dict(sorted(Counter(node.op for node in graph.nodes).items())),
         "latency": None if times is None else _latency(times),
         "why_no_latency": "" if times is not None else why_not_measured,
+        "why_no_groups": QUANTIZED if is_rounded else "",
+        **(NO_PARTS if is_rounded else _parts(graph, costs)),
+        "nodes": _nodes(graph, costs, {} if times is None else times.fused_into),
+    }
+
+
+def _parts(graph: Graph, costs: _Costs) -> Document:
+    """List what may be cut, removed or shrunk."""
+    channels = trace_channels(graph)
+    return {
         "groups": _groups(graph, channels, costs),
         "blocks": [_block(graph, block, costs) for block in blocks(graph, channels=channels)],
         "kernels": _kernels(graph, kernel_choices(graph), costs),
-        "nodes": _nodes(graph, costs, {} if times is None else times.fused_into),
     }
 
 

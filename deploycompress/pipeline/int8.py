@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploycompress.graph import Array, Graph
-from deploycompress.pipeline.final import student_score
+from deploycompress.pipeline.asking import answered_in_runtime
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.settings import Ranges
-from deploycompress.pipeline.task import HeldOut
 from deploycompress.quantize.bias_correction import bias_corrected
 from deploycompress.quantize.equalize import equalized
 from deploycompress.quantize.ranges import RangeMethod, find_ranges
@@ -101,6 +100,6 @@ def calibration_images(job: Job) -> list[Array]:
 
 
 def validation_score(job: Job, graph: Graph) -> float:
-    """Judge a network in ONNX Runtime on the images that rewards see."""
-    validation = HeldOut(data=job.task.validation, normalization=job.task.normalization)
-    return student_score(graph.to_bytes(), job.teacher.to_bytes(), validation, job.task.score)[0]
+    """Judge a network in ONNX Runtime on the images that rewards see, as training does: a user's metric is relative."""
+    answered = answered_in_runtime(graph.to_bytes(), job.task.validation, job.task.normalization)
+    return job.task.score.take(answered)

@@ -23,7 +23,7 @@ from deploycompress.pipeline.task import DataSpec, HeldOut, choose_score, make_t
 from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
-from deploycompress.quantize.support import require_float
+from deploycompress.quantize.support import require_float, require_single
 from deploycompress.report.progress import Progress, SilentProgress
 from deploycompress.search.space import Space
 from deploycompress.surgery.blocks import Block, blocks
@@ -168,6 +168,8 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     with progress.stage("capture the model"):
         teacher, known = _capture(request, profile)
         require_float(teacher)
+        if precision is not Precision.FP32:
+            require_single(teacher)
         channels = trace_channels(teacher)
         offered = blocks(teacher, channels=channels)
     made_up = None

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.graph import Graph
 from deploycompress.network.module import GraphModule, from_torch, to_torch
-from deploycompress.pipeline.higher import choose_higher
-from deploycompress.pipeline.int8 import Int8, in_int8, validation_score
+from deploycompress.pipeline.higher import choose_higher, pays
+from deploycompress.pipeline.int8 import Int8, calibration_images, in_int8, validation_score
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.winner import shower
 from deploycompress.plan import Plan
 from deploycompress.precision import Precision
 from deploycompress.quantize.half import half
+from deploycompress.quantize.overflow import overflowing
 from deploycompress.quantize.static import finished, quantized
 from deploycompress.quantize.support import kept_single
 from deploycompress.surgery.shipped import shipped_form
@@ -39,6 +40,7 @@ class Lowered:
         calibrated: validation score in 8 bits before training there; none outside 8 bits.
         trained: training in 8 bits; none where there was none.
         scored: validation score after it; none likewise.
+        ships_trained: whether what was trained in 8 bits is what ships, for it scored no worse.
     """
 
     graph: Graph
@@ -50,6 +52,12 @@ class Lowered:
     calibrated: float | None = None
     trained: DistilReport | None = None
     scored: float | None = None
+    ships_trained: bool = False
+
+    @property
+    def precision(self) -> Precision:
+        """What ships; single precision where a run that was free to choose found nothing faster."""
+        return self.plan.precision
 
 
 def lower(job: Job, environment: LocalEnvironment, module: GraphModule, plan: Plan) -> Lowered:
@@ -65,11 +73,23 @@ def lower(job: Job, environment: LocalEnvironment, module: GraphModule, plan: Pl
     if precision is None or precision is Precision.FP32:
         return Lowered(graph=single, single=single, plan=plan)
     kept = kept_single(single, precision, job.profile.precision.int8)
+    if kept and not job.profile.precision.mixed:
+        job.progress.warning(
+            f"Profile {job.profile.name!r} wants no mixture, and {', '.join(kept)} cannot have {precision}."
+        )
     if precision is Precision.FP16:
-        return Lowered(graph=half(single), single=single, plan=replace(plan, precision=precision), kept=kept)
+        found_too_large = overflowing(single, calibration_images(job))
+        graph = half(single, nodes=tuple(found_too_large))
+        return Lowered(
+            graph=graph, single=single, plan=replace(plan, precision=precision), kept={**kept, **found_too_large}
+        )
+    if job.chooses_higher and not pays(job, environment, single):
+        job.progress.message("The student is no faster in int8 than in single precision, so it ships in that.")
+        return Lowered(graph=single, single=single, plan=plan)
     with job.progress.stage("find ranges for int8"):
-        higher = choose_higher(job, environment, single) if job.chooses_higher else ()
-        found = in_int8(job, single, higher=higher)
+        found = in_int8(job, single)
+        higher = choose_higher(job, environment, single, found) if job.chooses_higher else ()
+        found = in_int8(job, single, higher=higher) if higher else found
     lowered = Lowered(
         graph=found.graph,
         single=single,
@@ -100,8 +120,8 @@ def _trained(job: Job, environment: LocalEnvironment, lowered: Lowered, found: I
         job.progress.warning("The winner's training in int8 diverged; the best weights before that ship.")
     graph = finished(from_torch(module), form)
     score = validation_score(job, graph)
-    best = graph if score >= found.score else lowered.graph
-    return replace(lowered, graph=best, trained=report, scored=score)
+    ships = score >= found.score
+    return replace(lowered, graph=graph if ships else lowered.graph, trained=report, scored=score, ships_trained=ships)
 
 
 def _settings(job: Job) -> DistilSettings:

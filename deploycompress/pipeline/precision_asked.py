@@ -25,8 +25,9 @@ def read_precision(asked: str | None, profile: Profile, *, is_calibrated: bool) 
         UsageError: there is no such precision, the device cannot run it, or nothing to calibrate it on.
     """
     name = asked or profile.precision.default
-    if name == AUTO:
+    if name == AUTO and (is_calibrated or set(profile.precision.native) != {Precision.INT8}):
         return None
+    name = Precision.INT8 if name == AUTO else name
     try:
         precision = Precision(name)
     except ValueError as error:

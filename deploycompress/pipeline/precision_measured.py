@@ -27,6 +27,8 @@ def with_precision(job: Job, devices: Devices) -> Job:
     profile, baseline = job.profile, shipped_form(job.teacher)
     native = [Precision(name) for name in profile.precision.native]
     choices = [one for one in native if one is not Precision.INT8 or job.is_calibrated]
+    if len(choices) < len(native):
+        job.progress.message("int8 is no choice without images to find ranges on; give --data.")
     ratios = {one: _ratio(baseline, one, job, devices) for one in choices}
     fastest = min(ratios, key=lambda one: ratios[one])
     shown = ", ".join(f"{one} {ratio:.2f}" for one, ratio in ratios.items())

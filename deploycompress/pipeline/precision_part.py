@@ -19,15 +19,21 @@ Document = dict[str, Any]  # Any: JSON
 def describe_precision(job: Job, lowered: Lowered, rows: tuple[PrecisionRow, ...]) -> Document:
     """Tell how the student came to its precision."""
     trained = lowered.trained
-    is_int8 = job.precision is Precision.INT8
+    is_int8 = lowered.precision is Precision.INT8
     return {
-        "name": str(job.precision or Precision.FP32),
+        "name": str(lowered.precision),
         "kept_single": dict(lowered.kept),
         "higher": list(lowered.plan.higher),
         "ranges": lowered.ranges or None,
         "steps": list(lowered.steps),
         "calibration_images": min(job.settings.quantization.images, len(job.task.training)) if is_int8 else None,
-        "validation": {"calibrated": lowered.calibrated, "trained": lowered.scored} if is_int8 else None,
+        "validation": {
+            "calibrated": lowered.calibrated,
+            "trained": lowered.scored,
+            "shipped": "trained" if lowered.ships_trained else "calibrated",
+        }
+        if is_int8
+        else None,
         "training": None
         if trained is None
         else {

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from deploycompress.execute.local import LocalEnvironment
+from deploycompress.errors import MeasureError
 from deploycompress.graph import Graph
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.pipeline.final import Final, student_score
-from deploycompress.pipeline.int8 import in_int8
+from deploycompress.pipeline.int8 import calibration_images, in_int8
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.lower import Lowered
 from deploycompress.pipeline.ship import measure_beside
 from deploycompress.pipeline.task import HeldOut
 from deploycompress.precision import Precision
 from deploycompress.quantize.half import half
+from deploycompress.quantize.overflow import overflowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ class PrecisionRow:
 
 def compare_precisions(
     job: Job,
-    environment: LocalEnvironment,
+    baseline: Graph,
+    alone: Graph | None,
     devices: Devices,
     lowered: Lowered,
     final: Final,
@@ -48,7 +50,8 @@ def compare_precisions(
 
     Args:
         job: data, format and settings.
-        environment: holds the teacher as it would ship.
+        baseline: the teacher as it would ship in single precision.
+        alone: the teacher in the precision that ships; none where that is single precision.
         devices: measure.
         lowered: what ships, and the same in single precision.
         final: the score of what ships.
@@ -56,27 +59,44 @@ def compare_precisions(
         student: measurement of what ships.
 
     Returns:
-        Four rows; none where single precision ships, whose figures the result has anyway.
+        Four rows, less those that could not be measured; none where single precision was asked for, whose figures the
+        result has anyway.
     """
-    if job.precision is None or job.precision is Precision.FP32:
+    if alone is None:
         return ()
-    baseline = environment.baseline
-    alone = _alone(job, baseline, job.precision)
+    precision = job.precision or Precision.FP32
+    rows = [PrecisionRow(network="teacher", precision=Precision.FP32, score=final.score.teacher, measurement=teacher)]
+    others = [("teacher", precision, alone)]
+    if lowered.precision is precision:
+        others.append(("student", Precision.FP32, lowered.single))
+    for network, one, graph in others:
+        try:
+            found = measure_beside(graph, baseline, devices, job.settings.ship)
+        except MeasureError as error:
+            job.progress.warning(f"The {network} in {one} could not be measured and is left out of the table: {error}")
+            continue
+        rows.append(PrecisionRow(network=network, precision=one, score=_score(job, graph), measurement=found))
+    own = PrecisionRow(network="student", precision=lowered.precision, score=final.score.student, measurement=student)
+    _warn_if_slower(job, rows, own)
+    return (*rows, own)
 
-    def row(network: str, precision: Precision, graph: Graph) -> PrecisionRow:
-        found = measure_beside(graph, baseline, devices, job.settings.ship)
-        return PrecisionRow(network=network, precision=precision, score=_score(job, graph), measurement=found)
 
-    return (
-        PrecisionRow(network="teacher", precision=Precision.FP32, score=final.score.teacher, measurement=teacher),
-        row("teacher", job.precision, alone),
-        row("student", Precision.FP32, lowered.single),
-        PrecisionRow(network="student", precision=job.precision, score=final.score.student, measurement=student),
-    )
+def teacher_alone(job: Job, baseline: Graph) -> Graph | None:
+    """Give the teacher in the precision that ships, not trained there; none where that is single precision."""
+    if job.precision is None or job.precision is Precision.FP32:
+        return None
+    if job.precision is Precision.INT8:
+        return in_int8(job, baseline).graph
+    return half(baseline, nodes=tuple(overflowing(baseline, calibration_images(job))))
 
 
-def _alone(job: Job, baseline: Graph, precision: Precision) -> Graph:
-    return half(baseline) if precision is Precision.FP16 else in_int8(job, baseline).graph
+def _warn_if_slower(job: Job, rows: list[PrecisionRow], own: PrecisionRow) -> None:
+    single = [row for row in rows if row.network == "student"]
+    if single and own.measurement.ratio > single[0].measurement.ratio:
+        job.progress.warning(
+            f"The student is slower in {own.precision} ({own.measurement.ratio:.3f} of the teacher's latency) than in "
+            f"single precision ({single[0].measurement.ratio:.3f}); --precision auto ships the faster."
+        )
 
 
 def _score(job: Job, graph: Graph) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,10 +19,11 @@ from deploycompress.pipeline.checkpoint import MEMORY_FILE, Checkpoint, Resumed,
 from deploycompress.pipeline.document import Document, Outcome, build_document
 from deploycompress.pipeline.final import judge_finally
 from deploycompress.pipeline.gate import Row, judge, until_conclusive
+from deploycompress.pipeline.int8 import calibration_images
 from deploycompress.pipeline.job import Job, Request, prepare
 from deploycompress.pipeline.lower import lower
 from deploycompress.pipeline.precision_measured import with_precision
-from deploycompress.pipeline.precision_table import compare_precisions
+from deploycompress.pipeline.precision_table import compare_precisions, teacher_alone
 from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
@@ -30,8 +32,7 @@ from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.precision import Precision
 from deploycompress.profile import Profile
-from deploycompress.profile_advice import about_steps
-from deploycompress.quantize.ranges import RangeMethod
+from deploycompress.profile_advice import about_saturation, about_steps
 from deploycompress.report.progress import Progress
 from deploycompress.train.accuracy import chance_warning
 from deploycompress.train.score import ACCURACY, AGREEMENT, OUTPUT_MATCH
@@ -130,17 +131,22 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
         environment = _environment(job, devices, checkpoint)
         baseline = environment.baseline
         teacher = measure_beside(baseline, baseline, devices, job.settings.ship)
-    job.clock.keep_back(_final_seconds(job, teacher))
     _greet(job, environment.teacher_accuracy, teacher)
+    begun = time.monotonic()
+    with job.progress.stage("judge what the precision alone would give"), timer.stage("compare precisions"):
+        alone = teacher_alone(job, baseline)
+    lowering_s = time.monotonic() - begun
+    job.clock.keep_back(_final_seconds(job, teacher) + lowering_s)
     found = find_plan(job, environment, checkpoint, resumed)
     job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
     module, training = train_winner(job, environment, found.plan)
     timer.add("train the winner", training.seconds)
+    job.clock.keep_back(_final_seconds(job, teacher))  # calibration has its own time, training the rest
     with timer.stage("lower the precision"):
         lowered = lower(job, environment, module, found.plan)
     with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
         model = lowered.graph.to_bytes()
-        parity = verify(lowered, module, job.teacher, found.plan, seed=job.seed)
+        parity = verify(lowered, module, job.teacher, found.plan, images=calibration_images(job)[0], seed=job.seed)
         counted = partial(
             student_metrics, lowered.single, baseline, teacher_peak_bytes=teacher.activation_peak_bytes, file=model
         )
@@ -155,7 +161,7 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
     if final.accuracy and job.task.score is not ACCURACY:  # nobody has seen labels before
         _warn_near_chance(job, final.accuracy.teacher)
     with job.progress.stage("compare precisions"), timer.stage("compare precisions"):
-        precisions = compare_precisions(job, environment, devices, lowered, final, teacher, measurement)
+        precisions = compare_precisions(job, baseline, alone, devices, lowered, final, teacher, measurement)
     outcome = Outcome(
         lowered=lowered,
         model=model,
@@ -202,9 +208,10 @@ def _greet(job: Job, score: float, measurement: Measurement) -> None:
         f"{_judged_by(job, score)} (normalisation {job.task.normalization.name}). "
         f"The teacher takes {measurement.median_ms:.3f} ms ({measurement.evidence})."
     )
-    unknown = about_steps(job.profile, job.precision or Precision.FP32)
-    if unknown:
-        job.progress.warning(f"Profile {job.profile.name!r}: {unknown}")
+    for about in (about_steps, about_saturation):
+        advice = about(job.profile, job.precision or Precision.FP32)
+        if advice:
+            job.progress.warning(f"Profile {job.profile.name!r}: {advice}")
     if job.task.score is ACCURACY:
         _warn_near_chance(job, score)
 
@@ -235,7 +242,7 @@ def _final_seconds(job: Job, teacher: Measurement) -> float:
     held_out, validation = len(job.held_out.data) if job.held_out else 0, len(job.task.validation)
     images = 2 * held_out + (1 if held_out else 2) * validation
     seconds = shipping_seconds(job.settings.ship, job.profile)
-    if job.precision is not Precision.FP32:  # both networks in the other precision, and ways to calibrate them
-        images += 2 * (held_out or validation) + 2 * len(RangeMethod) * validation
+    if job.precision is not Precision.FP32:  # both networks in the other precision
+        images += 2 * (held_out or validation)
         seconds += 2 * job.settings.ship.seconds
     return images * teacher.median_ms / 1e3 + seconds

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from deploycompress.constraint import ANALYTIC_METRICS, Constraint
+from deploycompress.constraint import Constraint
 from deploycompress.errors import ModelError, UsageError
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import ADVANCE_CHECKS, SearchBudget, Stopwatch, plan_search
 from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, SearchTask
 from deploycompress.pipeline.finalists import choose_finalist
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.margin import stricter
 from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
 from deploycompress.pipeline.space import measurements_needed, singles, with_savings
@@ -31,9 +32,6 @@ from deploycompress.search.outcome import SearchOutcome, TraceEntry, best_of, is
 from deploycompress.search.reward import RewardSettings, meets
 from deploycompress.search.space import Candidate, Space
 from deploycompress.search.tightening import tightened
-
-NOISE_MARGIN = 0.03
-"""How much stricter the search is on measured limits, so that what ships meets them in spite of noise."""
 
 MARGINS = (0.0, 0.05, 0.1, 0.2, 0.4)
 """How much below the limits a first student is foreseen to be, tried one after the other until it meets them."""
@@ -80,7 +78,7 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
     started = time.monotonic()
     # Accuracy comes after the search, with the winner's training: a row that reads it is judged on what ships.
     limits = [row for row in job.constraints if "accuracy" not in row.metrics]
-    rows = tuple(_with_margin(row) for row in limits)
+    rows = tuple(stricter(row) for row in limits)
     if meets(environment.measure(Candidate()).metrics, rows):
         reason = "The teacher meets the constraints already; nothing was cut."
         return Found(plan=Plan(), by="teacher", reason=reason, space=job.space, measurements=environment.measurements)
@@ -100,10 +98,13 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
     outcome = _run_engine(job, environment, space, budget, rows, checkpoint, resumed)
     has_won = outcome.is_feasible and outcome.best is not None
     won = outcome.best.plan if has_won and outcome.best else environment.plan(first)
-    reward = replace(job.settings.reward, constraints=rows)
+    by = job.engine if has_won else "the first student that met the limits"
+    finalist = choose_finalist(job, environment, outcome.trace, replace(job.settings.reward, constraints=rows))
+    if finalist not in (None, won):
+        by = f"{job.engine}, the finalist that int8 costs least"
     return Found(
-        plan=choose_finalist(job, environment, outcome.trace, reward) or won,
-        by=job.engine if has_won else "the first student that met the limits",
+        plan=finalist or won,
+        by=by,
         reason=outcome.reason.sentence,
         trace=outcome.trace,
         measurements=environment.measurements,
@@ -246,10 +247,6 @@ def _tell(
     task.row(
         row_of(entries[-1], settings, index=len(entries), of=evaluations, best=shown, entropy=entropy, score=score)
     )
-
-
-def _with_margin(row: Constraint) -> Constraint:
-    return row if row.metrics <= ANALYTIC_METRICS else row.tightened(NOISE_MARGIN)
 
 
 def _note(job: Job, outcome: SearchOutcome[Any]) -> Mapping[str, str]:

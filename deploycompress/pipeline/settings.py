@@ -78,7 +78,7 @@ class QuantizationSettings:
         ranges: how ranges of activations are found; `auto` tries all and takes what the validation images like best.
         images: training images that they are found on.
         share: of the winner's training that it spends in 8 bits; 0 for no training in 8 bits.
-        peak_rate: highest learning rate of that training; 0 for one that goes with its length.
+        peak_rate: highest learning rate of that training; 0 for one that suits a student that has learned all it can.
         finalists: students of the search that are brought to 8 bits before one of them wins.
         loss: of the score, that makes `auto` leave layers in single precision.
         most_higher: share of the layers that it may leave so.
@@ -96,7 +96,7 @@ class QuantizationSettings:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("images", 1, math.inf),
+            ("images", 1, 65536),
             ("share", 0, 0.9),
             ("peak_rate", 0, 1e3),
             ("finalists", 1, 100),

@@ -83,21 +83,33 @@ def weight_affine(weight: Array, axis: int | None, form: Int8Format) -> Affine:
     return Affine(scale=scale, zero_point=np.zeros(scale.shape, np.int8))
 
 
-def room_for_bias(affine: Affine, input_scale: Array, bias: Array, *, is_empty: Array) -> Affine:
-    """Widen a weight's scale where the bias, in steps of input scale times weight scale, would overflow an int32.
+def scale_for_bias(affine: Affine, input_scale: Array, bias: Array) -> Array:
+    """Give the smallest scale of a weight at which the bias, in steps of it times the input's, fits into an int32.
+
+    Args:
+        affine: of the weight.
+        input_scale: of the layer's input, shape [].
+        bias: float32, shape [channels].
+
+    Returns:
+        float64, shape of the weight's scale.
+    """
+    magnitude = np.abs(bias.astype(np.float64))
+    magnitude = magnitude if affine.scale.ndim else magnitude.max(initial=0.0)
+    return np.asarray(magnitude / LARGEST_BIAS_CODE / np.float64(input_scale))
+
+
+def widened(affine: Affine, needed: Array, *, is_empty: Array) -> Affine:
+    """Widen a weight's scale where the biases of the layers that read it need more.
 
     That happens where a channel's weights are all but zero beside its bias. Where they are zero altogether, any scale
     will do, and the finest is taken, because the bias is rounded to it.
 
     Args:
         affine: of the weight.
-        input_scale: of the layer's input, shape [].
-        bias: float32, shape [channels].
+        needed: smallest scale that will do, shape of the scale.
         is_empty: whether all weights under a scale are zero, shape of the scale.
     """
-    magnitude = np.abs(bias.astype(np.float64))
-    magnitude = magnitude if affine.scale.ndim else magnitude.max(initial=0.0)
-    needed = magnitude / LARGEST_BIAS_CODE / np.float64(input_scale)
     scale = np.where(is_empty & (needed > SMALLEST), needed, np.maximum(affine.scale, needed))
     return Affine(scale=scale.astype(np.float32), zero_point=affine.zero_point)
 

@@ -19,7 +19,7 @@ from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.placement import Layer, place
 from deploycompress.quantize.running import check_batch, open_port, runner
 from deploycompress.quantize.static import layer_affine, scale_axis
-from deploycompress.quantize.support import require_float
+from deploycompress.quantize.support import require_float, require_single
 
 CORRECTED = frozenset({"Conv", "Gemm"})
 
@@ -41,9 +41,10 @@ def bias_corrected(
 
     Raises:
         DataError: there are no batches, or they do not fit.
-        ModelError: the network is quantised already.
+        ModelError: the network has a lower precision already.
     """
     require_float(shipped)
+    require_single(shipped)
     graph = with_plain_weights(shipped)
     nodes = {node.name: node for node in graph.nodes}
     layers = [layer for layer in place(graph, higher).layers if nodes[layer.node].op in CORRECTED]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from deploycompress.graph import Array, Graph, prune_unused
-from deploycompress.quantize.operators import LAYERS
+from deploycompress.measuring.integer_kernels import LAYERS
 
 
 def with_plain_weights(graph: Graph) -> Graph:

@@ -12,6 +12,7 @@ from deploycompress.network.qdq_pairs import bounds_of
 from deploycompress.precision import Precision
 from deploycompress.profile_precision import Int8Format
 from deploycompress.quantize.half import half
+from deploycompress.quantize.layers import require_layers
 from deploycompress.quantize.operators import is_carrying
 from deploycompress.quantize.ranges import Ranges
 from deploycompress.quantize.static import quantized
@@ -32,8 +33,10 @@ def costed_form(shipped: Graph, precision: Precision, form: Int8Format, *, highe
         A graph of the same nodes, element types and shapes as the one that ships.
 
     Raises:
-        ModelError: the network is quantised already, or cannot be.
+        ModelError: the network has a lower precision already, or cannot have it.
+        PlanError: `higher` names what is no layer of the network.
     """
+    require_layers(higher, shipped)
     if precision is Precision.FP32:
         return shipped
     if precision is Precision.FP16:

@@ -14,6 +14,7 @@ import numpy as np
 
 from deploycompress.graph import Array, Graph, Node
 from deploycompress.quantize.layers import layer_name, weight_of
+from deploycompress.quantize.support import require_single
 
 HOMOGENEOUS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Identity"})
 MOST_SWEEPS = 50
@@ -43,7 +44,11 @@ def equalized(graph: Graph) -> Graph:
     Returns:
         A graph that computes the same function up to rounding. Layers without a link are as they were;
         `not_equalized` names them.
+
+    Raises:
+        ModelError: weights have 16 bits already.
     """
+    require_single(graph)
     weights = {name: np.asarray(array) for name, array in graph.weights.items()}
     found, _ = _links(graph)
     for _ in range(MOST_SWEEPS):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from deploycompress.graph import Array, Graph, Node, prune_unused
+from deploycompress.measuring.integer_kernels import LAYERS
 from deploycompress.network.qdq_pairs import DEQUANTIZE, QdqPair, qdq_pairs
-from deploycompress.quantize.affine import Affine, bias_codes, codes, room_for_bias
+from deploycompress.quantize.affine import Affine, bias_codes, codes, scale_for_bias, widened
 from deploycompress.quantize.names import fresh_name, taken_names
-from deploycompress.quantize.operators import LAYERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,19 @@ class _Biased:
     weight: QdqPair
 
 
-def fold_pairs(graph: Graph) -> Graph:
+def fold_pairs(graph: Graph, *, quantized_bias: bool = True) -> Graph:
     """Round every weight that stands before a pair, and every bias of a layer whose input and weight are rounded.
 
-    Scales of weights are taken as they are, but where a bias would overflow (`affine.room_for_bias`).
+    Scales of weights are taken as they are, but where a bias would overflow (`affine.scale_for_bias, widened`).
 
     Args:
         graph: trainable form, as `write.write_pairs` makes it.
+        quantized_bias: whether biases are rounded.
     """
     pairs = {pair.rounded: pair for pair in qdq_pairs(graph)}
     weights = {pair.rounded: pair for pair in pairs.values() if pair.is_weight}
-    biased = [found for node in graph.nodes if (found := _biased(node, graph, pairs, weights)) is not None]
+    nodes_with_bias = graph.nodes if quantized_bias else ()
+    biased = [found for node in nodes_with_bias if (found := _biased(node, graph, pairs, weights)) is not None]
     scales = _scales(graph, weights, biased)
     constants: dict[str, Array] = {}
     shapes = dict(graph.shapes)
@@ -68,19 +70,21 @@ def _biased(node: Node, graph: Graph, pairs: Mapping[str, QdqPair], weights: Map
 
 def _scales(graph: Graph, weights: Mapping[str, QdqPair], biased: list[_Biased]) -> dict[str, Array]:
     """Give each weight's scale, wide enough for the biases of all layers that read it."""
-    scales = {pair.rounded: graph.weights[pair.scale] for pair in weights.values()}
+    affines = {
+        pair.rounded: Affine(scale=graph.weights[pair.scale], zero_point=graph.weights[pair.zero_point])
+        for pair in weights.values()
+    }
+    needed: dict[str, Array] = {}
     for layer in biased:
-        pair = layer.weight
+        name, bias = layer.weight.rounded, graph.weights[layer.node.input(2)].reshape(-1)
+        found = scale_for_bias(affines[name], graph.weights[layer.source.scale], bias)
+        needed[name] = np.maximum(needed.get(name, found), found)
+    for pair in {layer.weight.rounded: layer.weight for layer in biased}.values():
         weight = graph.weights[pair.value]
         others = tuple(i for i in range(weight.ndim) if i != pair.axis)
-        affine = Affine(scale=scales[pair.rounded], zero_point=graph.weights[pair.zero_point])
-        scales[pair.rounded] = room_for_bias(
-            affine,
-            graph.weights[layer.source.scale],
-            graph.weights[layer.node.input(2)].reshape(-1),
-            is_empty=np.asarray(~weight.any(axis=others)),
-        ).scale
-    return scales
+        is_empty = np.asarray(~weight.any(axis=others))
+        affines[pair.rounded] = widened(affines[pair.rounded], needed[pair.rounded], is_empty=is_empty)
+    return {name: affine.scale for name, affine in affines.items()}
 
 
 def _rounded_bias(layer: _Biased, graph: Graph, weight_scale: Array, taken: set[str]) -> tuple[Node, dict[str, Array]]:

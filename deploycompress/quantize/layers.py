@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
+from deploycompress.errors import PlanError
 from deploycompress.graph import Array, Graph, Node
-from deploycompress.quantize.operators import FLOAT_LAYERS, LAYERS
+from deploycompress.measuring.integer_kernels import LAYERS
+from deploycompress.profile_keys import did_you_mean
+from deploycompress.quantize.constants import with_plain_weights
+from deploycompress.quantize.operators import FLOAT_LAYERS
+
+MOST_SHOWN = 20
 
 
 def layer_name(weight: str) -> str:
@@ -15,7 +23,25 @@ def layer_name(weight: str) -> str:
 
 def layers(graph: Graph) -> tuple[str, ...]:
     """Name the layers that lower precision is decided for, in the order of the graph."""
-    return tuple(dict.fromkeys(filter(None, (layer_of(node, graph) for node in graph.nodes))))
+    plain = with_plain_weights(graph)
+    return tuple(dict.fromkeys(filter(None, (layer_of(node, plain) for node in plain.nodes))))
+
+
+def require_layers(names: Collection[str], graph: Graph) -> None:
+    """Refuse names that no layer of a network has, so that a misspelt one does not count for nothing.
+
+    Raises:
+        PlanError: one of them is no layer.
+    """
+    known = layers(graph) if names else ()
+    wrong = next((name for name in sorted(names) if name not in known), None)
+    if wrong is None:
+        return
+    shown = ", ".join(known[:MOST_SHOWN]) + (f" and {len(known) - MOST_SHOWN} more" if len(known) > MOST_SHOWN else "")
+    raise PlanError(
+        f"There is no layer {wrong!r} to leave in single precision{did_you_mean(wrong, known)}; the network has: "
+        f"{shown or 'none'}. A layer is called like its weight, without .weight."
+    )
 
 
 def weight_of(node: Node, graph: Graph) -> str:

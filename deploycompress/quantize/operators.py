@@ -1,38 +1,12 @@
-"""What ONNX Runtime's CPU provider computes in 8 bits, as seen in the graphs that it rewrites (version 1.31)."""
+"""Which nodes of a float graph can be computed in 8 bits."""
 
 from __future__ import annotations
 
 from deploycompress.graph import Graph, Node
-
-LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
-"""Operators with weights; the rest of a network is computed in 8 bits only beside them."""
+from deploycompress.measuring.integer_kernels import BOUNDING, CARRYING, COMPUTING
 
 FLOAT_LAYERS = frozenset({"ConvTranspose", "Einsum", "LSTM", "GRU", "RNN"})
 """Operators with weights that have no 8-bit kernel."""
-
-ELEMENTWISE = frozenset({"Add", "Mul"})
-COMPUTING = ELEMENTWISE | {"Concat", "AveragePool", "GlobalAveragePool", "Sigmoid", "LeakyRelu", "Softmax", "MatMul"}
-"""Operators on activations alone whose result has a scale of its own."""
-
-CARRYING = frozenset(
-    {
-        "MaxPool",
-        "Reshape",
-        "Flatten",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Slice",
-        "Gather",
-        "Expand",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "Identity",
-        "Resize",
-        "Pad",
-    }
-)
-"""Operators that give back values of their first input; their result keeps its scale."""
 
 BETWEEN = frozenset(
     {
@@ -50,12 +24,6 @@ BETWEEN = frozenset(
 )
 """Operators without an 8-bit kernel that mostly stand between those with one. What they give is rounded for 8-bit
 readers all the same: else the network would leave the layout of its 8-bit kernels, which costs more than rounding."""
-
-BOUNDING = frozenset({"Relu", "Clip"})
-"""Activations that vanish into the rounding behind them, where it cannot tell what they cut away anyhow."""
-
-FLOAT_OUTPUT = frozenset({"Gemm", "MatMul"})
-"""Operators whose 8-bit kernels give float32 as well."""
 
 QUANTIZED = frozenset({"ConvInteger", "DynamicQuantizeLinear", "MatMulNBits", "MatMulBnb4"})
 QUANTIZED_PREFIXES = ("QuantizeLinear", "DequantizeLinear", "QLinear", "QGemm", "QAttention", "QEmbed", "MatMulInteger")

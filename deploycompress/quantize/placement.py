@@ -3,6 +3,8 @@
 ONNX Runtime computes a node in integers when all it reads comes out of a DequantizeLinear and what it gives goes into a
 QuantizeLinear, so pairs stand around such nodes and nowhere else: not between a layer and the Relu or Clip that only it
 feeds, for the rounding behind that takes its part; and not behind a last matrix product, whose kernel gives float32.
+Rounding takes the part of a Relu or Clip where no code stands for what these cut away, so with asymmetric activations
+alone.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deploycompress.graph import Graph, Node
+from deploycompress.measuring.integer_kernels import FLOAT_OUTPUT, LAYERS
 from deploycompress.quantize.layers import layer_name, weight_axis, weight_of, why_not_int8
-from deploycompress.quantize.operators import BETWEEN, FLOAT_OUTPUT, LAYERS, is_bounding, is_carrying, is_computing
+from deploycompress.quantize.operators import BETWEEN, is_bounding, is_carrying, is_computing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

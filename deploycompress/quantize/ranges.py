@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,11 +13,8 @@ from deploycompress.graph import Array, Graph
 from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.histogram import MagnitudeHistogram, entropy_limit, percentile_limit
 from deploycompress.quantize.placement import place
-from deploycompress.quantize.running import check_batch, only_input, runner, with_outputs
-from deploycompress.quantize.support import require_float
-
-MOST_BYTES_AT_ONCE = 2**27
-"""Activations held at a time; batches are split for it."""
+from deploycompress.quantize.running import only_input, pieces, runner, with_outputs
+from deploycompress.quantize.support import require_float, require_single
 
 
 class RangeMethod(StrEnum):
@@ -65,15 +62,16 @@ def find_ranges(shipped: Graph, batches: Iterable[Array], *, method: RangeMethod
 
     Raises:
         DataError: there are no batches, they do not fit, or an activation is infinite or NaN.
-        ModelError: the network is quantised already.
+        ModelError: the network has a lower precision already.
     """
     require_float(shipped)
+    require_single(shipped)
     graph = with_plain_weights(shipped)
     source = only_input(graph).name
     tensors = [name for name, owner in place(graph, ()).scaled_as.items() if name != source]
     run = runner(with_outputs(graph, tensors)) if tensors else lambda _: []
     seen = {name: _Seen(name=name, has_histogram=method is not RangeMethod.MIN_MAX) for name in [source, *tensors]}
-    for batch in _pieces(batches, graph, tensors):
+    for batch in pieces(batches, graph, tensors):
         for name, values in zip(seen, [batch, *run(batch)], strict=True):
             seen[name] = seen[name].with_values(values)
     if any(not tensor.count for tensor in seen.values()):
@@ -115,13 +113,3 @@ class _Seen:
         cut = entropy_limit if method is RangeMethod.ENTROPY else percentile_limit
         limit = cut(self.magnitudes)
         return max(self.low, -limit), min(self.high, limit)
-
-
-def _pieces(batches: Iterable[Array], graph: Graph, tensors: list[str]) -> Iterator[Array]:
-    """Split batches so that their activations stay within what may be held at a time."""
-    bytes_per_image = 4 * sum(int(np.prod(np.abs(graph.shapes.get(name, ())))) for name in tensors)
-    largest = max(1, MOST_BYTES_AT_ONCE // max(bytes_per_image, 1))
-    for batch in batches:
-        checked = check_batch(np.asarray(batch), graph)
-        for start in range(0, len(checked), largest):
-            yield checked[start : start + largest]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +11,9 @@ from onnx import TensorProto
 
 from deploycompress.errors import DataError
 from deploycompress.graph import Array, Graph, Port
+
+MOST_BYTES_AT_ONCE = 2**27
+"""Activations held at a time; batches are split for it."""
 
 Run = Callable[[Array], list[Array]]
 """A batch in, the outputs out."""
@@ -64,6 +67,16 @@ def check_batch(batch: Array, graph: Graph) -> Array:
     if not np.isfinite(batch).all():
         raise DataError("A calibration batch holds infinite values or NaN; check the data and their normalisation.")
     return np.ascontiguousarray(batch, np.float32)
+
+
+def pieces(batches: Iterable[Array], graph: Graph, tensors: Sequence[str]) -> Iterator[Array]:
+    """Split batches, checked, so that some float tensors of the graph stay within what may be held at a time."""
+    bytes_per_image = 4 * sum(int(np.prod(np.abs(graph.shapes.get(name, ())))) for name in tensors)
+    largest = max(1, MOST_BYTES_AT_ONCE // max(bytes_per_image, 1))
+    for batch in batches:
+        checked = check_batch(np.asarray(batch), graph)
+        for start in range(0, len(checked), largest):
+            yield checked[start : start + largest]
 
 
 def with_outputs(graph: Graph, tensors: Sequence[str]) -> Graph:

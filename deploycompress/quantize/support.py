@@ -14,6 +14,8 @@ from deploycompress.quantize.layers import layer_of, why_not_int8
 from deploycompress.quantize.operators import is_bounding, is_quantized
 from deploycompress.quantize.placement import place
 
+NARROW = frozenset({"float16", "bfloat16"})
+
 SMALLEST_OPSET = 13
 """From this version of ONNX's operator set on, scales go along an axis."""
 
@@ -29,6 +31,20 @@ def require_float(graph: Graph) -> None:
         raise ModelError(
             f"The model is quantised already: node {done.name!r} is {done.op}. Give the float model that it was made "
             "from; it is quantised here, after it has been compressed."
+        )
+
+
+def require_single(graph: Graph) -> None:
+    """Refuse a model whose weights have 16 bits already.
+
+    Raises:
+        ModelError: a constant has.
+    """
+    narrow = next((name for name, array in graph.weights.items() if array.dtype.name in NARROW), None)
+    if narrow is not None:
+        raise ModelError(
+            f"Constant {narrow!r} of the model is {graph.weights[narrow].dtype.name} already, expected float32; give "
+            "the float32 model it was made from, or ship it in fp32, which leaves it as it is."
         )
 
 
@@ -60,10 +76,10 @@ def kept_single(graph: Graph, precision: Precision, form: Int8Format) -> Mapping
     del form  # every form there is has the same operators
     if precision is Precision.FP32:
         return {}
-    if precision is Precision.FP16:
-        reasons = ((node, why_not_half(node, graph)) for node in graph.nodes)
-        return {_name(node, graph): reason for node, reason in reasons if reason}
     plain = with_plain_weights(graph)
+    if precision is Precision.FP16:
+        reasons = ((node, why_not_half(node, plain)) for node in plain.nodes)
+        return {_name(node, plain): reason for node, reason in reasons if reason}
     return {_name(node, plain): reason for node, reason in _float_nodes(plain)}
 
 

@@ -45,7 +45,7 @@ def print_inspection(document: Document, name: str, stream: TextIO) -> None:
         name: what the model is called.
         stream: where to write.
     """
-    tables = _tables(document)
+    tables = [] if document["why_no_groups"] else _tables(document)
     if stream.isatty():
         _print_rich(_head(document, name), tables, stream)
     else:
@@ -62,6 +62,8 @@ def _head(document: Document, name: str) -> str:
     ]
     if document["why_no_macs"]:
         lines.append(f"MACs: {document['why_no_macs']}")
+    if document["why_no_groups"]:
+        lines.append(document["why_no_groups"])
     latency = document["latency"]
     if latency is None:
         lines.append(f"Latency: {document['why_no_latency'] or 'not measured'}")

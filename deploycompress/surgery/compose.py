@@ -39,6 +39,7 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
         >>> deploycompress.compose(graph, first, second).keep
         {'0': (1, 5)}
     """
+    lowest = first if second.precision is Precision.FP32 else second
     remove = (*first.remove, *_original_names(graph, first, second)) if second.remove else first.remove
     left = _without(graph, remove)
     channels = trace_channels(left)
@@ -48,13 +49,13 @@ def compose(graph: Graph, first: Plan, second: Plan) -> Plan:
     if second.keep:
         later = trace_channels(cut_channels(left, channels, kept))
         kept = _both(channels, kept, later, kept_channels(later, Plan(keep=second.keep)))
-    lowest = first if second.precision is Precision.FP32 else second
+    layers = {name.removesuffix(".weight") for name in left.weights}
     return Plan(
         remove=remove,
         keep=_as_keep(channels, kept),
         kernels={**first.kernels, **second.kernels},
         precision=lowest.precision,
-        higher=tuple(layer for layer in lowest.higher if f"{layer}.weight" in left.weights),
+        higher=tuple(layer for layer in lowest.higher if layer in layers),
     )
 
 

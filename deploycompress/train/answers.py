@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from torch import nn
 
@@ -23,16 +21,12 @@ class Answers:
 
     Answers of several outputs, or too large to be kept, are asked for anew each time.
 
-    Attributes:
-        seconds: wall time that asking took so far.
-
     Args:
         teacher: in evaluation mode, so that what it says does not depend on the batch.
         count: number of views.
     """
 
     def __init__(self, teacher: nn.Module, *, count: int) -> None:
-        self.seconds = 0.0
         self._teacher, self._count = teacher, count
         self._known = torch.zeros(count, dtype=torch.bool)
         self._kept: torch.Tensor | None = None
@@ -46,18 +40,11 @@ class Answers:
         """
         if self._kept is not None and bool(self._known[numbers].all()):
             return self._kept[numbers.to(self._kept.device)]
-        begun = time.monotonic()
         with torch.no_grad():
             found: Outputs = self._teacher(images)
-        self.seconds += time.monotonic() - begun
         if isinstance(found, torch.Tensor):
             self._keep(found, numbers)
         return found
-
-    @property
-    def are_kept(self) -> bool:
-        """Whether what was asked once need not be asked again."""
-        return self._kept is not None
 
     def _keep(self, found: torch.Tensor, numbers: torch.Tensor) -> None:
         if self._kept is None:

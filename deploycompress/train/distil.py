@@ -29,9 +29,11 @@ from deploycompress.train.distil_settings import (
 )
 from deploycompress.train.features import FeatureTap
 from deploycompress.train.lesson import Lesson
+from deploycompress.train.losses import Outputs
 from deploycompress.train.pace import Costs, Pace, TimeLimit, corrected_end, make_time_limit, plan_pace
 from deploycompress.train.schedule import OneCycle, peak_for
 from deploycompress.train.snapshot import Snapshot, restore_snapshot, take_snapshot
+from deploycompress.train.view_count import TIMES_SEEN, ask, kept_views, view_count
 
 _SOUND_EVERY = 20  # steps between looks at the loss, which wait for the device
 _CORRECT_EVERY = 10  # steps between looks at the pace
@@ -39,8 +41,7 @@ _PROBE_STEPS = 2
 _PROBE_SHARE = 0.05  # of the time at most goes into one probing step
 _STEP_PER_CHECK = 3.0  # seconds to train on an image over seconds to check one, a guess
 _PROBE_IMAGES = 256
-_TIMES_SEEN = 3  # how often a view comes back, where there are enough
-_LEAST_VIEWS = 2
+_MOST_ASKING = 0.9  # of a step
 
 
 def distil(
@@ -145,6 +146,14 @@ class _Pair:
                 self.on_update()
             yield
 
+    def ask(self, images: int) -> tuple[Outputs, float]:
+        """Ask the teacher about some images, and time it."""
+        return ask(self.teacher, self.task.training, self.task.normalization, self.compute, images=images)
+
+    def kept_views(self) -> int:
+        """Count the views of all images whose answers are kept; none where features are matched, too."""
+        return 0 if self.taps and self.settings.features else kept_views(self.ask(1)[0], len(self.task.training))
+
     def accuracy(self, data: Dataset) -> float:
         how = Compute(device=self.compute.device, channels_last=self.compute.channels_last)
         return score_module(self.student, data, self.task.normalization, score=self.task.score, compute=how)
@@ -236,8 +245,10 @@ class _Run:
         if steps > 0:
             now = time.monotonic()
             asked = max(min(self._step, self._pace.asked_steps) - self._timed_step, 0)
-            foreseen_s = steps * self._costs.step_s + asked * self._costs.ask_s
-            self._costs = self._costs.at_speed((now - self._timed_at) / foreseen_s)
+            foreseen_s, passed_s = steps * self._costs.step_s + asked * self._costs.ask_s, now - self._timed_at
+            # nothing is foreseen where a deadline came up on the way
+            known = self._costs.at_speed(passed_s / foreseen_s) if foreseen_s else None
+            self._costs = known or replace(self._costs, step_s=passed_s / steps)
             self._timed_step, self._timed_at = self._step, now
 
     def _correct(self) -> None:
@@ -259,39 +270,40 @@ def _most_steps(settings: DistilSettings, task: TaskData) -> float:
 
 def _views_and_pace(pair: _Pair, costs: Costs, *, left_s: float, most_steps: float) -> tuple[int, Pace]:
     """Choose how many views of each image a run shows, and how long it is when the teacher sees each once."""
-    how, count = pair.settings, len(pair.task.training)
+    how, count, kept = pair.settings, len(pair.task.training), pair.kept_views()
     plan = partial(plan_pace, left_s=left_s, most_steps=most_steps, checks=how.checks)
-    foreseen = plan(replace(costs, step_s=costs.step_s + costs.ask_s / _TIMES_SEEN, ask_s=0.0))
-    views = min(how.views, max(_LEAST_VIEWS, round(foreseen.end_step * how.batch_size / count / _TIMES_SEEN)))
-    return views, plan(costs, asked_steps=math.ceil(views * count / how.batch_size))
+    foreseen = plan(replace(costs, step_s=costs.step_s + costs.ask_s / TIMES_SEEN, ask_s=0.0))
+    views = view_count(foreseen.end_step * how.batch_size / count, at_most=how.views, kept=kept)
+    shown = views if how.augments else 1
+    return views, plan(costs, asked_steps=math.ceil(shown * count / how.batch_size) if kept >= shown else 0)
 
 
 def _measure_costs(pair: _Pair, generator: torch.Generator, *, left_s: float) -> Costs:
     """Time a few steps and part of a validation, and undo them; on a slow machine one step must do."""
     before = take_snapshot(pair.student)
-    lesson = pair.lesson(generator.clone_state(), views=pair.settings.views)
+    lesson = pair.lesson(generator.clone_state(), views=1)
     pair.student.train()
-    step_s, ask_s = _time_steps(lesson, 1)  # pays for memory and the choice of kernels, too
+    step_s = _time_steps(lesson, 1)  # pays for memory and the choice of kernels, too
     validation = pair.task.validation
     check_s = step_s * len(validation) / pair.settings.batch_size / _STEP_PER_CHECK
     if step_s < _PROBE_SHARE * left_s:
-        step_s, ask_s = _time_steps(lesson, _PROBE_STEPS)
+        step_s = _time_steps(lesson, _PROBE_STEPS)
         some = validation.take(np.unique(np.linspace(0, len(validation) - 1, _PROBE_IMAGES).astype(np.int64)))
         started = time.monotonic()
         pair.accuracy(some)
         check_s = (time.monotonic() - started) * len(validation) / len(some)
+    ask_s = min(pair.ask(pair.settings.batch_size)[1], _MOST_ASKING * step_s) if pair.kept_views() else 0.0
     lesson.close()
     restore_snapshot(pair.student, before)
     return Costs(step_s=step_s - ask_s, check_s=check_s, ask_s=ask_s)
 
 
-def _time_steps(lesson: Lesson, count: int) -> tuple[float, float]:
-    """Give the seconds of a step, and those of them that the teacher took."""
-    started, asking = time.monotonic(), lesson.passing_s
+def _time_steps(lesson: Lesson, count: int) -> float:
+    started = time.monotonic()
     for _ in range(count):
         lesson.step(0.0)
     lesson.is_sound()  # waits for the device
-    return (time.monotonic() - started) / count, (lesson.passing_s - asking) / count
+    return (time.monotonic() - started) / count
 
 
 @contextmanager

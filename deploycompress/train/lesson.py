@@ -106,11 +106,6 @@ class Lesson:
         loss = combined_loss(answer, lesson, batch.labels, self._settings.loss)
         return loss + self._settings.features * features_loss(self._taps, seen, shown)
 
-    @property
-    def passing_s(self) -> float:
-        """Seconds spent so far on asking the teacher what it need not be asked again."""
-        return self._answers.seconds if self._answers.are_kept else 0.0
-
     def is_sound(self) -> bool:
         """Whether every loss so far was a number; waits for the device."""
         return bool(self._loss_sum.isfinite())

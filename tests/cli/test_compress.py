@@ -154,7 +154,7 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
     pipeline = _install(monkeypatch)
     code, out, err = run(
         *("--profile", "x86", "--data", "digits#train", "--test-data", "digits#test", "--normalize", "unit"),
-        *("--metric", "shapes:iou"),
+        *("--metric", "shapes:iou", "--precision", "int8"),
         *("--constraint", "params <= 10", "--constraint", "macs <= 10", "--budget", "1h30m", "--evaluations", "3"),
         *("--epochs", "2", "--input-shape", "1,1,8,8", "--arch", "m:f", "--seed", "5", "--quiet", "--out", "o"),
         *("--target", "ssh://pi@board", "--set", "search.rollouts=4", "--policy", str(policy), "--json", "model.pt"),
@@ -171,6 +171,7 @@ def test_what_was_asked_for_reaches_the_pipeline(run: Run, monkeypatch: pytest.M
         "test_data": "digits#test",
         "normalize": "unit",
         "metric": "shapes:iou",
+        "precision": "int8",
         "constraints": ("params <= 10", "macs <= 10"),
         "search": "joint",
         "policy": policy,

@@ -19,7 +19,14 @@ from deploycompress.errors import ModelError
 from deploycompress.evaluation import Evidence
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring import Meter, static
+from deploycompress.measuring.element_types import element_bytes, element_types
 from deploycompress.profile_files import load_profile
+from deploycompress.profile_precision import Int8Format
+from deploycompress.quantize.half import half
+from deploycompress.quantize.layers import layers
+from deploycompress.quantize.ranges import find_ranges
+from deploycompress.quantize.static import quantized
+from tests.build import start
 from tests.measuring.networks import conv_net, model_of
 
 
@@ -172,3 +179,98 @@ def test_sizes_that_depend_on_the_data_are_refused() -> None:
     graph = graph_from_onnx(model_of(nodes, {"w": np.ones((3, 2), np.float32)}, ["N", 4], [3, "found"]))
     with pytest.raises(ModelError, match="depends on the data"):
         static.macs(graph)
+
+
+def in_every_precision(graph: Graph) -> dict[str, Graph]:
+    """Write a network as it ships and as it is trained, and read each back from its file."""
+    form = Int8Format()
+    ranges = find_ranges(graph, [np.random.default_rng(0).standard_normal((4, 3, 8, 8)).astype(np.float32)])
+    made = {
+        "int8": quantized(graph, ranges, form),
+        "trainable": quantized(graph, ranges, form, trainable=True),
+        "float biases": quantized(graph, ranges, Int8Format(quantized_bias=False)),
+        "mixed": quantized(graph, ranges, form, higher=layers(graph)[1:3]),
+        "fp16": half(graph),
+        "fp16 mixed": half(graph, higher=layers(graph)[1:3]),
+    }
+    return {name: graph_from_onnx(found.to_onnx()) for name, found in made.items()}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_params_and_macs_are_the_same_in_every_precision(*, bias: bool) -> None:
+    net = start()
+    x = net.op("Relu", net.conv("x", 8))
+    x = net.op("Relu", net.conv(net.op("Relu", net.depthwise(x)), 16))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    x = net.op("MatMul", x, net.normal("fc.weight", 16, 12))
+    x = net.op("Relu", net.op("Add", x, net.normal("fc.bias", 12)) if bias else x)
+    net.width[x] = 12
+    graph = net.finish(net.linear(x, 5), input_shape=(3, 8, 8))
+
+    wanted = 8 * 27 + 8 + 8 * 9 + 8 + 16 * 72 + 16 + 16 * 12 + 12 * bias + 12 * 5 + 5
+    assert static.params(graph) == wanted
+    for name, other in in_every_precision(graph).items():
+        assert static.params(other) == wanted, name
+        assert static.macs(other) == static.macs(graph), name
+
+
+def chain(width: int = 16) -> Graph:
+    net = start()
+    x = net.op("Relu", net.conv("x", width))
+    for _ in range(2):
+        x = net.op("Relu", net.conv(x, width))
+    return net.finish(net.linear(net.op("Flatten", net.op("GlobalAveragePool", x)), 5), input_shape=(3, 8, 8))
+
+
+def test_activations_have_the_bytes_of_their_element_types() -> None:
+    graph = chain()
+    found = {name: static.activation_peak_bytes(other) for name, other in in_every_precision(graph).items()}
+    elements = 2 * 16 * 8 * 8  # what a convolution reads and what it gives
+
+    assert static.activation_peak_bytes(graph) == 4 * elements
+    assert found["int8"] == found["trainable"] == elements
+    assert found["fp16"] == 2 * elements
+    # A float layer reads and gives float tensors, and beside the second one stand its codes.
+    assert found["mixed"] >= 4 * elements
+
+
+def test_a_node_without_8_bit_kernel_reads_and_gives_float() -> None:
+    net = start()
+    x = net.op("HardSwish", net.conv("x", 16))
+    graph = net.finish(net.conv(x, 16), input_shape=(3, 8, 8))
+    found = in_every_precision(graph)["int8"]
+    elements = 16 * 8 * 8
+
+    # The layer's codes become float for HardSwish, which writes over them, and what it gives becomes codes again.
+    assert (
+        static.activation_peak_bytes(found) == (4 + 4) * elements
+        or 4 * elements < static.activation_peak_bytes(found) <= (4 + 4 + 1) * elements
+    )
+
+
+def test_relu_that_does_not_vanish_keeps_its_layer_in_float() -> None:
+    graph = chain()
+    ranges = find_ranges(graph, [np.ones((1, 3, 8, 8), np.float32)])
+    found = quantized(graph, ranges, Int8Format(activations="int8", symmetric_activations=True))
+
+    assert static.activation_peak_bytes(found) >= 2 * 4 * 16 * 8 * 8
+
+
+def test_element_types_are_those_of_the_tensors() -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["half"], to=onnx.TensorProto.FLOAT16),
+        helper.make_node("Relu", ["half"], ["positive"]),
+        helper.make_node("Shape", ["half"], ["shape"]),
+        helper.make_node("Greater", ["positive", "half"], ["where"]),
+        helper.make_node("Unknown", ["half"], ["strange"], domain="own"),
+        helper.make_node("Cast", ["positive"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    model = model_of(nodes, {}, ["N", 4], ["N", 4])
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    types = element_types(graph_from_onnx(model))
+
+    assert [element_bytes(types.get(name)) for name in ("x", "half", "positive", "shape", "where", "y")] == [
+        *(4, 2, 2, 8, 1, 4)
+    ]
+    assert "strange" not in types
+    assert element_bytes(None) == 4

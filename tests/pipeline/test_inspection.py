@@ -15,11 +15,14 @@ from deploycompress.channels.trace import channel_groups
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring.static import macs, params
 from deploycompress.pipeline.inspection import inspect
+from deploycompress.pipeline.subject import Loading, read_subject
 from deploycompress.profile_files import load_profile
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.remove import remove_blocks
+from deploycompress.surgery.shipped import shipped_form
 from tests.build import residual_net
 from tests.measuring.networks import model_of
+from tests.quantize.runs import in_int8
 from tests.surgery.networks import block_parameters
 
 Document = dict[str, Any]
@@ -107,3 +110,23 @@ def test_macs_that_depend_on_the_data_are_null_with_the_reason() -> None:
     assert document["macs"] is None
     assert "depends on the data" in document["why_no_macs"]
     assert {node["name"]: node["macs"] for node in document["nodes"]}["product"] is None
+
+
+def test_a_quantised_model_has_its_parameters_and_no_parts() -> None:
+    graph = shipped_form(residual_net())
+    for other in (in_int8(graph), in_int8(graph, trainable=True)):
+        document = inspect(other)
+
+        assert (document["params"], document["macs"]) == (params(graph), macs(graph))
+        assert document["why_no_groups"].startswith("The model is quantised")
+        assert document["groups"] == document["blocks"] == document["kernels"] == []
+    assert inspect(graph)["why_no_groups"] == ""
+
+
+def test_limits_on_parameters_hold_for_quantised_files(tmp_path: Path) -> None:
+    graph = shipped_form(residual_net())
+    in_int8(graph).save(tmp_path / "model.onnx")
+    counts = read_subject(tmp_path / "model.onnx", load_profile("x86"), Loading()).counts()
+
+    assert counts == {"params": params(graph), "macs": macs(graph)}
+    assert counts["params"] > 1000

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from deploycompress.errors import ModelError
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.measurement import Measurement
+from deploycompress.pipeline import precision_table
 from deploycompress.pipeline.result import Result
 from deploycompress.pipeline.run import compress
 from deploycompress.report.summary import render_summary
@@ -93,7 +98,12 @@ def test_the_run_tells_how_it_came_to_8_bits(int8: Result) -> None:
     assert told["ranges"] in ("min_max", "entropy", "percentile")
     assert told["calibration_images"] == 128
     assert told["training"]["steps"] > 0
-    assert int8.document["score"]["validation"] == max(told["validation"].values())
+    scores = told["validation"]
+    assert (
+        int8.document["score"]["validation"]
+        == scores[scores["shipped"]]
+        == max(scores["calibrated"], scores["trained"])
+    )
 
 
 def test_torch_computes_what_ships(int8: Result, fp16: Result) -> None:
@@ -114,7 +124,55 @@ def test_an_already_quantised_model_is_refused_with_what_to_do(int8: Result, tmp
         compress(int8.out / "model.onnx", profile="x86", data="digits#train", constraints=(LIMIT,))
 
 
-def test_auto_takes_the_fastest_and_says_which(teacher: DigitsNet, tmp_path: Path) -> None:
-    result = _run(teacher, "auto", tmp_path / "out", "quantization.loss=0")
-    assert result.document["precision"]["name"] in ("fp32", "int8")
-    assert isinstance(result.document["precision"]["higher"], list)
+def _unequal(teacher: DigitsNet) -> DigitsNet:
+    """Scale channels against each other: the same function, with weights that one grid for all of them cannot hold."""
+    network = copy.deepcopy(teacher)
+    scales = 10 ** (torch.rand(32, generator=torch.Generator().manual_seed(1)) * 3 - 1.5)
+    with torch.no_grad():
+        network.bn2.weight *= scales
+        network.bn2.bias *= scales
+        network.conv3.weight /= scales[None, :, None, None]
+    return network
+
+
+def test_auto_never_ships_what_is_slower_than_single_precision(teacher: DigitsNet, tmp_path: Path) -> None:
+    result = _run(_unequal(teacher), "auto", tmp_path / "out", "quantization.loss=0", "quantization.most_higher=1")
+    rows = {(row["network"], row["precision"]): row["latency_ratio"] for row in result.document["precision"]["table"]}
+    name = result.document["precision"]["name"]
+    assert result.document["plan"].get("precision", "fp32") == name
+    if name == "int8":
+        assert rows["student", "int8"] < 1.1 * rows["student", "fp32"]  # noise between two measurements
+    quantised = {
+        tensor.name for tensor in onnx.load_from_string(result.model).graph.initializer if tensor.data_type == 3
+    }
+    assert bool(quantised) == (name == "int8")
+
+
+def test_a_metric_in_other_units_leaves_training_in_8_bits_its_chance(
+    teacher: DigitsNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "percent.py").write_text(
+        "def right(outputs, labels):\n    return 100.0 * (outputs.argmax(1) == labels).mean()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    result = compress(
+        teacher, profile="x86", data="digits#train", metric="percent:right", precision="int8", constraints=(LIMIT,),
+        input_shape=(1, 1, 8, 8), evaluations=2, epochs=2, settings=QUICKLY,
+    )  # fmt: skip
+    scores = result.document["precision"]["validation"]
+    assert 0.5 < scores["calibrated"] < 1.5, "relative to the teacher, as training judges"
+    assert scores["shipped"] == ("trained" if scores["trained"] >= scores["calibrated"] else "calibrated")
+
+
+def test_a_comparison_that_cannot_be_measured_costs_a_row_and_not_the_result(
+    teacher: DigitsNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> Measurement:
+        raise FailedMeasurementError(FailureKind.INCONCLUSIVE, "something else uses the machine")
+
+    monkeypatch.setattr(precision_table, "measure_beside", busy)
+    result = _run(teacher, "int8", tmp_path / "out")
+    assert result.out is not None
+    assert (result.out / "model.onnx").exists()
+    rows = {(row["network"], row["precision"]) for row in result.document["precision"]["table"]}
+    assert rows == {("teacher", "fp32"), ("student", "int8")}

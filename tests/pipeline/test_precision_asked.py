@@ -61,3 +61,10 @@ def test_a_processor_converts_and_says_so(x86: Profile) -> None:
     assert read_precision("fp16", x86, is_calibrated=False) is Precision.FP16
     assert "fp16 is not native" in native_warning(Precision.FP16, x86)
     assert native_warning(Precision.INT8, x86) == ""
+
+
+def test_auto_without_images_on_a_device_of_int8_alone_says_what_to_give(x86: Profile) -> None:
+    only = _with_default(x86, "int8", ("int8",))
+    assert read_precision("auto", only, is_calibrated=True) is None
+    with pytest.raises(UsageError, match="--data"):
+        read_precision("auto", only, is_calibrated=False)

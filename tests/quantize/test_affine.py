@@ -9,8 +9,9 @@ from deploycompress.quantize.affine import (
     activation_affine,
     bias_codes,
     codes,
-    room_for_bias,
+    scale_for_bias,
     weight_affine,
+    widened,
     within,
 )
 
@@ -115,9 +116,26 @@ def test_scale_of_a_weight_makes_room_for_its_bias() -> None:
     affine = weight_affine(weight, 0, Int8Format())
     input_scale = np.asarray(0.01, np.float32)
 
-    widened = room_for_bias(affine, input_scale, bias, is_empty=np.asarray(~weight.any(axis=1)))
+    needed = scale_for_bias(affine, input_scale, bias)
+    found = widened(affine, needed, is_empty=np.asarray(~weight.any(axis=1)))
 
-    step = input_scale * widened.scale
+    step = input_scale * found.scale
     np.testing.assert_allclose(bias_codes(bias, step) * step.astype(np.float64), bias, rtol=1e-6)
-    assert widened.scale[1] == affine.scale[1]
+    assert found.scale[1] == affine.scale[1]
     assert np.abs(bias_codes(bias, step).astype(np.int64)).max() <= 2**30 + 1
+
+
+def test_a_single_scale_makes_room_for_the_largest_bias() -> None:
+    affine = weight_affine(np.full((2, 1), 1e-12, np.float32), None, Int8Format(per_channel=False))
+    needed = scale_for_bias(affine, np.asarray(0.01, np.float32), np.asarray([0.5, -8.0], np.float32))
+
+    assert needed.shape == affine.scale.shape == ()
+    assert float(needed) == pytest.approx(8.0 / 2**30 / 0.01)
+
+
+def test_only_empty_channels_get_finer_scales() -> None:
+    affine = Affine(scale=np.asarray([1.0, 1.0, 1.0], np.float32), zero_point=np.zeros(3, np.int8))
+    found = widened(affine, np.asarray([0.5, 0.5, 2.0]), is_empty=np.asarray([True, False, False]))
+
+    assert found.scale.tolist() == [0.5, 1.0, 2.0]
+    assert found.scale.dtype == np.float32

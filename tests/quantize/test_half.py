@@ -86,3 +86,52 @@ def test_operator_set_is_kept() -> None:
     graph = replace(shipped_form(residual_net()), ir_version=7)
 
     assert (half(graph).opset, half(graph).ir_version) == (17, 7)
+
+
+def test_weights_too_small_for_half_become_zero() -> None:
+    net = start()
+    x = net.conv(net.op("Relu", net.conv("x", 4)), 2)
+    for name in ("conv0.weight", "conv2.weight"):
+        net.weights[name].flat[:6] = [4.5e-10, -4.5e-10, 2.9e-8, -3.1e-8, 5.9e-8, 7e-8]
+    graph = net.finish(x, input_shape=(3, 8, 8))
+    found = half(graph, higher=("conv2",))
+
+    # What is nearer to zero than to 2**-24, the smallest number above it.
+    np.testing.assert_array_equal(
+        found.weights["conv0.weight"].flat[:6].astype(np.float64), [0, 0, 0, -(2**-24), 2**-24, 2**-24]
+    )
+    np.testing.assert_array_equal(found.weights["conv0.weight"], graph.weights["conv0.weight"].astype(np.float16))
+    np.testing.assert_array_equal(found.weights["conv2.weight"], graph.weights["conv2.weight"])
+
+
+def test_what_is_divided_by_stays_above_zero() -> None:
+    net = start()
+    small = net.weight("epsilon", np.asarray([1e-12], np.float32))
+    x = net.op("Relu", net.conv("x", 4))
+    graph = net.finish(net.op("Div", x, net.op("Add", x, small)), input_shape=(3, 8, 8))
+
+    assert half(graph).weights["epsilon"] > 0
+
+
+def test_layers_behind_a_transpose_are_listed_and_honoured() -> None:
+    net = start(channels=12)
+    turned = net.op("Transpose", net.normal("fc.weight", 4, 12), perm=[1, 0])
+    graph = net.finish(net.op("MatMul", "x", turned), input_shape=(12,))
+    batch = images(shape=(12,))
+
+    assert layers(graph) == ("fc",)
+    assert half(graph).weights["fc.weight"].dtype == np.float16
+    kept = half(graph, higher=("fc",))
+    assert kept.weights["fc.weight"].dtype == np.float32
+    np.testing.assert_array_equal(outputs(kept, batch), outputs(graph, batch))
+
+
+def test_two_single_layers_read_one_half_tensor() -> None:
+    net = start()
+    x = net.op("Relu", net.conv("x", 4))
+    graph = net.finish(net.op("Relu", net.op("Mul", net.conv(x, 4), net.conv(x, 4))), input_shape=(3, 8, 8))
+    found = half(graph, higher=("conv2", "conv3"))
+
+    check(found)
+    assert len({name for node in found.nodes for name in node.outputs}) == sum(len(n.outputs) for n in found.nodes)
+    assert relative_rms(outputs(found, images()), outputs(graph, images())) < 3e-3

@@ -185,12 +185,6 @@ def test_all_layers_in_float_leave_the_graph_alone() -> None:
     assert in_int8(graph, higher=layers(graph)).digest() == graph.digest()
 
 
-def test_unknown_higher_layers_are_left_aside() -> None:
-    graph = shipped_form(residual_net())
-
-    assert in_int8(graph, higher=("gone",)).digest() == in_int8(graph).digest()
-
-
 @pytest.mark.parametrize(
     "form",
     [

@@ -7,7 +7,9 @@ from typing import Any
 
 from deploycompress.pipeline.inspection import inspect
 from deploycompress.report.inspection import ROWS_SHOWN, print_inspection
+from deploycompress.surgery.shipped import shipped_form
 from tests.build import residual_net, start
+from tests.quantize.runs import in_int8
 
 
 class Terminal(io.StringIO):
@@ -71,3 +73,10 @@ def test_a_terminal_gets_the_same_cells() -> None:
     drawn = page(document, Terminal())
     assert "Channel groups: 6" in drawn
     assert all(row["layer"] in drawn for row in document["kernels"])
+
+
+def test_a_quantised_model_says_so_instead_of_empty_tables() -> None:
+    text = page(inspect(in_int8(shipped_form(residual_net()))))
+    assert "The model is quantised" in text
+    assert "Channel groups" not in text
+    assert not text.startswith("model.onnx: 0 parameters")

@@ -14,6 +14,7 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.errors import PlanError
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.compose import compose
 from deploycompress.surgery.kernels import kernel_choices
@@ -137,3 +138,17 @@ def test_composing_follows_blocks_whose_names_shift() -> None:
     assert joined.remove == ("conv0/Relu", "conv0/Relu#2")
     expected = slim(slim(graph, first), second)
     assert compare_graphs(slim(graph, joined), expected, random_inputs(graph, seed=0)).relative == 0.0
+
+
+@pytest.mark.parametrize("removed", [(), ("norm1/Relu",)])
+def test_a_precision_survives_composition(removed: tuple[str, ...]) -> None:
+    graph = residual_net()
+    names = [block.name for block in blocks(graph)]
+    second = Plan(remove=tuple(names[:1]) if removed else ())
+    left = slim(graph, second)
+    layer = next(node.inputs[1] for node in left.nodes if node.op == "Conv").removesuffix(".weight")
+    first = Plan(precision=Precision.INT8, higher=(layer, "gone with its block"))
+    found = compose(graph, first, second)
+    assert (found.precision, found.higher) == (Precision.INT8, (layer,))
+    half = compose(graph, first, Plan(remove=second.remove, precision=Precision.FP16))
+    assert (half.precision, half.higher) == (Precision.FP16, ())

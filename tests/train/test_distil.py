@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 
 import pytest
@@ -181,4 +182,30 @@ def test_few_views_ask_the_teacher_less(task: TaskData, teacher: nn.Module) -> N
         distil(digits_net(4, seed=1), teacher, task, settings=settings, generator=make_generator(0))
     finally:
         handle.remove()
-    assert sum(asked) == 2 * len(task.training)
+    assert sum(asked) == 2 * len(task.training) + 1  # one image beforehand, for the size of an answer
+
+
+def test_a_deadline_that_comes_up_on_the_way_is_kept(task: TaskData, teacher: nn.Module) -> None:
+    begun, limit_s = time.monotonic(), 3.0
+    calls = iter(range(10**9))
+
+    def deadline() -> float | None:
+        return None if next(calls) < 5 else begun + limit_s - time.monotonic()
+
+    settings = DistilSettings(steps=10**6, checks=2, compute=CPU)
+    report = distil(
+        digits_net(4, seed=1), teacher, task, settings=settings, generator=make_generator(0), deadline=deadline
+    )
+    assert 10 < report.steps < 10**6
+    assert time.monotonic() - begun < 2 * limit_s
+
+
+def test_without_augmentation_the_teacher_is_asked_about_each_image_once(task: TaskData, teacher: nn.Module) -> None:
+    asked: list[int] = []
+    handle = teacher.register_forward_hook(lambda *call: asked.append(len(call[-1])))
+    try:
+        settings = DistilSettings(epochs=3, batch_size=len(task.training), augments=False, checks=1, compute=CPU)
+        distil(digits_net(4, seed=1), teacher, task, settings=settings, generator=make_generator(0))
+    finally:
+        handle.remove()
+    assert sum(asked) == len(task.training) + 1
