@@ -47,12 +47,14 @@ def row(name: str, document: Document) -> str:
     """Lay out a run: score and latency ratio to the teacher in single precision, of four networks."""
     precision = document["precision"]
     cells = {(one["network"], one["precision"] == "fp32"): _cell(one) for one in precision["table"]}
+    columns = [
+        cells.get((network, is_single), "-") for network in ("teacher", "student") for is_single in (True, False)
+    ]
     limits = ", ".join(one["expression"] for one in document["constraints"])
     trained = [document["training"], precision["training"] or {"images_seen": 0}]
     images = sum(part["images_seen"] for part in trained)
     return (
-        f"| {name} | {limits} | {precision['name']} | {cells['teacher', True]} | {cells['teacher', False]} | "
-        f"{cells['student', True]} | **{cells['student', False]}** | "
+        f"| {name} | {limits} | {precision['name']} | {' | '.join(columns[:3])} | **{columns[3]}** | "
         f"{sum(document['search']['seconds_by_stage'].values()) / 60:.0f} | {images:,} |"
     )
 
