@@ -80,12 +80,13 @@ def test_what_a_device_computes_in_goes_with_its_provider(file: Path) -> None:
     assert (form.activations == "int8") == form.symmetric_activations == has_tensor_rt
 
 
-def test_the_processor_computes_whole_networks_in_its_form(file: Path, tmp_path: Path) -> None:
-    profile = load_profile(file)
-    if profile.runtime.providers[0] != "CPUExecutionProvider":
-        pytest.skip("its first provider is not the processor's")
+ON_THE_PROCESSOR = [file for file in FILES if load_profile(file).runtime.providers[0] == "CPUExecutionProvider"]
+
+
+@pytest.mark.parametrize("processor", ON_THE_PROCESSOR, ids=lambda file: file.stem)
+def test_the_processor_computes_whole_networks_in_its_form(processor: Path, tmp_path: Path) -> None:
     graph = shipped_form(residual_net())
-    kernels = computed(in_int8(graph, profile.precision.int8), tmp_path)
+    kernels = computed(in_int8(graph, load_profile(processor).precision.int8), tmp_path)
 
     assert kernels["QLinearConv"] == sum(node.op == "Conv" for node in graph.nodes) == 7
     assert not {"Conv", "FusedConv", "Relu"} & set(kernels)

@@ -6,7 +6,7 @@ import pytest
 
 from deploycompress.errors import DataError, ModelError
 from deploycompress.graph import Graph
-from deploycompress.quantize import ranges as module
+from deploycompress.quantize import running as module
 from deploycompress.quantize.ranges import RangeMethod, find_ranges
 from deploycompress.surgery.oracle import run_graph
 from deploycompress.surgery.shipped import shipped_form

@@ -1,4 +1,5 @@
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import ml_dtypes
@@ -157,7 +158,7 @@ def test_weights_of_16_bits_are_refused_by_name(kind: type) -> None:
     graph = shipped_form(residual_net())
     narrow = graph.with_weights({"conv3.weight": graph.weights["conv3.weight"].astype(kind)})
 
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: require_single(narrow),
         lambda: quantized(narrow, Ranges(limits={}), FORM),
         lambda: half(narrow),
@@ -167,7 +168,8 @@ def test_weights_of_16_bits_are_refused_by_name(kind: type) -> None:
         lambda: bias_corrected(narrow, [images()], FORM),
         lambda: find_ranges(narrow, [images()]),
         lambda: overflowing(narrow, [images()]),
-    ):
+    )
+    for call in calls:
         with pytest.raises(ModelError, match=f"'conv3.weight' .* {np.dtype(kind).name} already.*float32 model it was"):
             call()
     require_single(graph)
@@ -177,13 +179,14 @@ def test_weights_of_16_bits_are_refused_by_name(kind: type) -> None:
 def test_misspelt_layers_are_refused_by_name() -> None:
     graph = shipped_form(residual_net())
 
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: in_int8(graph, higher=("conv0", "linear2")),
         lambda: half(graph, higher=("linear2",)),
         lambda: costed_form(graph, Precision.INT8, FORM, higher=("linear2",)),
         lambda: costed_form(graph, Precision.FP16, FORM, higher=("linear2",)),
         lambda: costed_form(graph, Precision.FP32, FORM, higher=("linear2",)),
-    ):
+    )
+    for call in calls:
         with pytest.raises(
             PlanError, match=r"no layer 'linear2' .*did you mean 'linear28'\?; the network has: conv0, "
         ):

@@ -84,6 +84,15 @@ def test_half_precision_keeps_layers_with_larger_weights() -> None:
     }
 
 
+def test_half_precision_names_layers_behind_a_transpose() -> None:
+    net = start(channels=12)
+    weight = net.normal("fc.weight", 4, 12)
+    net.weights[weight][0, 0] = 1e5
+    graph = net.finish(net.op("MatMul", "x", net.op("Transpose", weight, perm=[1, 0])), input_shape=(12,))
+
+    assert set(kept_single(graph, Precision.FP16, FORM)) == {"fc"}
+
+
 @pytest.mark.parametrize(
     "op", ["QuantizeLinear", "DequantizeLinear", "QLinearConv", "ConvInteger", "QGemm", "MatMulNBits"]
 )
