@@ -23,7 +23,7 @@ from deploycompress.pipeline.int8 import calibration_images
 from deploycompress.pipeline.job import Job, Request, prepare
 from deploycompress.pipeline.lower import lower
 from deploycompress.pipeline.precision_measured import with_precision
-from deploycompress.pipeline.precision_table import compare_precisions, teacher_alone
+from deploycompress.pipeline.precision_table import PrecisionRow, compare_precisions, teacher_alone
 from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
@@ -133,8 +133,10 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
         teacher = measure_beside(baseline, baseline, devices, job.settings.ship)
     _greet(job, environment.teacher_accuracy, teacher)
     begun = time.monotonic()
-    with job.progress.stage("judge what the precision alone would give"), timer.stage("compare precisions"):
-        alone = teacher_alone(job, baseline)
+    alone = None
+    if job.precision is not Precision.FP32:
+        with job.progress.stage("judge what the precision alone would give"), timer.stage("compare precisions"):
+            alone = teacher_alone(job, baseline)
     lowering_s = time.monotonic() - begun
     job.clock.keep_back(_final_seconds(job, teacher) + lowering_s)
     found = find_plan(job, environment, checkpoint, resumed)
@@ -160,8 +162,10 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
         final = judge_finally(job.task, job.held_out, teacher=job.teacher.to_bytes(), student=model)
     if final.accuracy and job.task.score is not ACCURACY:  # nobody has seen labels before
         _warn_near_chance(job, final.accuracy.teacher)
-    with job.progress.stage("compare precisions"), timer.stage("compare precisions"):
-        precisions = compare_precisions(job, baseline, alone, devices, lowered, final, teacher, measurement)
+    precisions: tuple[PrecisionRow, ...] = ()
+    if alone is not None:
+        with job.progress.stage("compare precisions"), timer.stage("compare precisions"):
+            precisions = compare_precisions(job, baseline, alone, devices, lowered, final, teacher, measurement)
     outcome = Outcome(
         lowered=lowered,
         model=model,
