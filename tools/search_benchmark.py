@@ -22,7 +22,8 @@ import torch
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.constraint import parse_constraint
-from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.local import LocalEnvironment
+from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.measuring.meter import Meter
 from deploycompress.network.module import to_torch
 from deploycompress.pipeline.space import build_space, with_savings

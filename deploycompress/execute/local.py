@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from deploycompress.evaluation import Evaluation
 from deploycompress.execute.closed_form import ClosedForm
 from deploycompress.execute.correspondence import layer_pairs
 from deploycompress.execute.lineage import Lineage
+from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
 from deploycompress.execute.student_meter import Memory, Metrics, StudentMeter
@@ -30,8 +31,6 @@ from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
-from deploycompress.precision import Precision
-from deploycompress.profile_precision import Int8Format
 from deploycompress.quantize.costed import costed_form
 from deploycompress.search.space import Candidate
 from deploycompress.surgery.blocks import Block
@@ -39,46 +38,16 @@ from deploycompress.surgery.masks import kept_channels
 from deploycompress.surgery.shipped import shipped_form
 from deploycompress.train.accuracy import score_module
 from deploycompress.train.compute import Compute, evaluation_compute, limit_threads, training_compute
-from deploycompress.train.criteria.criterion import Criterion
 from deploycompress.train.distil import distil
 from deploycompress.train.distil_settings import DistilSettings, TaskData
 from deploycompress.train.features import FeatureTap, choose_taps
 from deploycompress.train.generator import make_generator
 from deploycompress.train.refit_settings import RefitReport
-from deploycompress.train.short_course import CourseSettings, ShortCourse
+from deploycompress.train.short_course import ShortCourse
 
 Mask = NDArray[np.bool_]
 
 DEFAULT_ADVANCE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalSettings:
-    """What an evaluation may cost.
-
-    Attributes:
-        recalibration_images: images that give a cut student its batch norm statistics.
-        refit_images: images that the layers of a student are fitted on before it is trained; 0 for recalibration alone.
-        criterion: which channels matter.
-        scoring_images: images that channels are scored on; 100 in RL-Pruner.
-        measure_seconds: time for one latency measurement.
-        measures_rss: whether resident memory is taken, too, which starts two processes for each student.
-        course: how students are distilled on their way up the ladder.
-        precision: that students ship in, and so are measured in.
-        form: of 8-bit graphs on the device.
-        seed: of everything random.
-    """
-
-    recalibration_images: int = 1024
-    refit_images: int = 1024
-    criterion: Criterion = Criterion.RECONSTRUCTION
-    scoring_images: int = 100
-    measure_seconds: float = 0.5
-    measures_rss: bool = False
-    course: CourseSettings = field(default_factory=CourseSettings)
-    precision: Precision = Precision.FP32
-    form: Int8Format = field(default_factory=Int8Format)
-    seed: int = 0
 
 
 @dataclass(slots=True)

@@ -142,7 +142,7 @@ class _Calibrating:
         self.graph, self.channels, self.precision, self.meter = graph, channels, precision, meter
         self.budget_s, self.seed, self.progress = budget_s, seed, progress
         self.teacher = shipped_form(graph)
-        _warn_of_single(self.teacher, meter.profile, precision, progress)
+        _warn_of_single(self.teacher, precision, progress)
         self.baseline = self.shipping(self.teacher)
 
     def shipping(self, graph: Graph) -> Graph:
@@ -332,8 +332,8 @@ def _warn_of_conversions(profile: Profile, precision: Precision, progress: Progr
         )
 
 
-def _warn_of_single(teacher: Graph, profile: Profile, precision: Precision, progress: Progress) -> None:
-    kept = kept_single(teacher, precision, profile.precision.int8)
+def _warn_of_single(teacher: Graph, precision: Precision, progress: Progress) -> None:
+    kept = kept_single(teacher, precision)
     if kept:
         name, why = next(iter(kept.items()))
         progress.warning(

@@ -15,9 +15,15 @@ from deploycompress.search.reward import meets
 
 
 def pays(job: Job, environment: LocalEnvironment, single: Graph) -> bool:
-    """Whether a student is faster in 8 bits than in single precision, or breaks a limit in that; measured."""
-    before = environment.cost_of(single, higher=layers(single))
-    after = environment.cost_of(single)
+    """Whether a student is faster in 8 bits than in single precision, or breaks a limit in that; measured.
+
+    Where it cannot be measured the precision that was searched for stays.
+    """
+    try:
+        before, after = environment.cost_of(single, higher=layers(single)), environment.cost_of(single)
+    except FailedMeasurementError as error:
+        job.progress.warning(f"Whether int8 is faster than single precision could not be measured: {error}")
+        return True
     is_faster = after["latency_ratio"] < before["latency_ratio"]
     return is_faster or not meets(before, [row for row in job.constraints if "accuracy" not in row.metrics])
 

@@ -161,15 +161,9 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     budget_s = DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget
     clock = Stopwatch(budget_s, spent_s=spent_s)
     is_calibrated = request.data is not None or settings.quantization.synthesizes
-    precision = read_precision(request.settled or request.precision, profile, is_calibrated=is_calibrated)
-    warning = native_warning(precision, profile) if precision else ""
-    if warning:
-        progress.warning(warning)
+    precision = _read_precision(request, profile, progress, is_calibrated=is_calibrated)
     with progress.stage("capture the model"):
-        teacher, known = _capture(request, profile)
-        require_float(teacher)
-        if precision is not Precision.FP32:
-            require_single(teacher)
+        teacher, known = _capture(request, profile, precision)
         channels = trace_channels(teacher)
         offered = blocks(teacher, channels=channels)
     made_up = None
@@ -219,6 +213,14 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     )
 
 
+def _read_precision(request: Request, profile: Profile, progress: Progress, *, is_calibrated: bool) -> Precision | None:
+    precision = read_precision(request.settled or request.precision, profile, is_calibrated=is_calibrated)
+    warning = native_warning(precision, profile) if precision else ""
+    if warning:
+        progress.warning(warning)
+    return precision
+
+
 def _read_rows(request: Request, profile: Profile) -> tuple[Constraint, ...]:
     rows = profile.constraints if request.constraints is None else tuple(map(parse_constraint, request.constraints))
     if all("accuracy" in row.metrics for row in rows):
@@ -266,7 +268,16 @@ def _matching_outputs(settings: Settings) -> Settings:
     )
 
 
-def _capture(request: Request, profile: Profile) -> tuple[Graph, Dataset | None]:
+def _capture(request: Request, profile: Profile, precision: Precision | None) -> tuple[Graph, Dataset | None]:
+    """Capture the teacher, and refuse one that was lowered already."""
+    teacher, known = _read_model(request, profile)
+    require_float(teacher)
+    if precision is not Precision.FP32:
+        require_single(teacher)
+    return teacher, known
+
+
+def _read_model(request: Request, profile: Profile) -> tuple[Graph, Dataset | None]:
     """Capture the teacher; where nobody says what input it takes, the training images do."""
     read_model = partial(
         capture,

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.graph import Graph
 from deploycompress.network.module import GraphModule, from_torch, to_torch
+from deploycompress.pipeline.fp16 import in_fp16
 from deploycompress.pipeline.higher import choose_higher, pays
-from deploycompress.pipeline.int8 import Int8, calibration_images, in_int8, validation_score
+from deploycompress.pipeline.int8 import Int8, in_int8, validation_score
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.winner import shower
 from deploycompress.plan import Plan
 from deploycompress.precision import Precision
-from deploycompress.quantize.half import half
-from deploycompress.quantize.overflow import overflowing
 from deploycompress.quantize.static import finished, quantized
 from deploycompress.quantize.support import kept_single
 from deploycompress.surgery.shipped import shipped_form
@@ -72,17 +71,14 @@ def lower(job: Job, environment: LocalEnvironment, module: GraphModule, plan: Pl
     single, precision = shipped_form(from_torch(module)), job.precision
     if precision is None or precision is Precision.FP32:
         return Lowered(graph=single, single=single, plan=plan)
-    kept = kept_single(single, precision, job.profile.precision.int8)
+    kept = kept_single(single, precision)
     if kept and not job.profile.precision.mixed:
         job.progress.warning(
             f"Profile {job.profile.name!r} wants no mixture, and {', '.join(kept)} cannot have {precision}."
         )
     if precision is Precision.FP16:
-        found_too_large = overflowing(single, calibration_images(job))
-        graph = half(single, nodes=tuple(found_too_large))
-        return Lowered(
-            graph=graph, single=single, plan=replace(plan, precision=precision), kept={**kept, **found_too_large}
-        )
+        graph, too_large = in_fp16(job, single)
+        return Lowered(graph=graph, single=single, plan=replace(plan, precision=precision), kept={**kept, **too_large})
     if job.chooses_higher and not pays(job, environment, single):
         job.progress.message("The student is no faster in int8 than in single precision, so it ships in that.")
         return Lowered(graph=single, single=single, plan=plan)

@@ -9,14 +9,13 @@ from deploycompress.graph import Graph
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.pipeline.final import Final, student_score
-from deploycompress.pipeline.int8 import calibration_images, in_int8
+from deploycompress.pipeline.fp16 import in_fp16
+from deploycompress.pipeline.int8 import in_int8
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.lower import Lowered
 from deploycompress.pipeline.ship import measure_beside
 from deploycompress.pipeline.task import HeldOut
 from deploycompress.precision import Precision
-from deploycompress.quantize.half import half
-from deploycompress.quantize.overflow import overflowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ class PrecisionRow:
 def compare_precisions(
     job: Job,
     baseline: Graph,
-    alone: Graph | None,
+    alone: Graph,
     devices: Devices,
     lowered: Lowered,
     final: Final,
@@ -51,7 +50,7 @@ def compare_precisions(
     Args:
         job: data, format and settings.
         baseline: the teacher as it would ship in single precision.
-        alone: the teacher in the precision that ships; none where that is single precision.
+        alone: the teacher in the precision of the run.
         devices: measure.
         lowered: what ships, and the same in single precision.
         final: the score of what ships.
@@ -59,11 +58,8 @@ def compare_precisions(
         student: measurement of what ships.
 
     Returns:
-        Four rows, less those that could not be measured; none where single precision was asked for, whose figures the
-        result has anyway.
+        Four rows, less those that could not be measured.
     """
-    if alone is None:
-        return ()
     precision = job.precision or Precision.FP32
     rows = [PrecisionRow(network="teacher", precision=Precision.FP32, score=final.score.teacher, measurement=teacher)]
     others = [("teacher", precision, alone)]
@@ -81,13 +77,9 @@ def compare_precisions(
     return (*rows, own)
 
 
-def teacher_alone(job: Job, baseline: Graph) -> Graph | None:
-    """Give the teacher in the precision that ships, not trained there; none where that is single precision."""
-    if job.precision is None or job.precision is Precision.FP32:
-        return None
-    if job.precision is Precision.INT8:
-        return in_int8(job, baseline).graph
-    return half(baseline, nodes=tuple(overflowing(baseline, calibration_images(job))))
+def teacher_alone(job: Job, baseline: Graph) -> Graph:
+    """Give the teacher in the lower precision of a run, not trained there."""
+    return in_int8(job, baseline).graph if job.precision is Precision.INT8 else in_fp16(job, baseline)[0]
 
 
 def _warn_if_slower(job: Job, rows: list[PrecisionRow], own: PrecisionRow) -> None:

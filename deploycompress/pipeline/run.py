@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from deploycompress.capturing.capture import Source
-from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.local import LocalEnvironment
+from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
 from deploycompress.measuring.devices import Devices, open_devices

@@ -15,7 +15,7 @@ from deploycompress.errors import DataError
 from deploycompress.graph import Array, Graph, Node
 from deploycompress.measuring.element_types import element_types
 from deploycompress.quantize.constants import with_plain_weights
-from deploycompress.quantize.running import pieces, runner, with_outputs
+from deploycompress.quantize.running import values_seen
 from deploycompress.quantize.support import require_float, require_single
 
 LARGEST_SAFE = 6e4
@@ -51,15 +51,9 @@ def _largest(graph: Graph, batches: Iterable[Array]) -> dict[str, float]:
     types = element_types(graph)
     made = [name for node in graph.nodes for name in node.outputs if types.get(name) == TensorProto.FLOAT]
     tensors = [name for name in made if name in graph.shapes]
-    source = graph.inputs[0].name
-    largest = dict.fromkeys([source, *tensors], 0.0)
-    run, is_empty = runner(with_outputs(graph, tensors)) if tensors else (lambda _: []), True
-    for batch in pieces(batches, graph, tensors):
-        is_empty = False
-        for name, values in zip(largest, [batch, *run(batch)], strict=True):
-            largest[name] = max(largest[name], _magnitude(name, values))
-    if is_empty:
-        raise DataError("There are no calibration images; give --data, some hundred training images are enough.")
+    largest: dict[str, float] = {}
+    for name, values in values_seen(graph, tensors, batches):
+        largest[name] = max(largest.get(name, 0.0), _magnitude(name, values))
     return largest
 
 

@@ -13,7 +13,7 @@ from deploycompress.graph import Array, Graph
 from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.histogram import MagnitudeHistogram, entropy_limit, percentile_limit
 from deploycompress.quantize.placement import place
-from deploycompress.quantize.running import only_input, pieces, runner, with_outputs
+from deploycompress.quantize.running import only_input, values_seen
 from deploycompress.quantize.support import require_float, require_single
 
 
@@ -69,11 +69,9 @@ def find_ranges(shipped: Graph, batches: Iterable[Array], *, method: RangeMethod
     graph = with_plain_weights(shipped)
     source = only_input(graph).name
     tensors = [name for name, owner in place(graph, ()).scaled_as.items() if name != source]
-    run = runner(with_outputs(graph, tensors)) if tensors else lambda _: []
     seen = {name: _Seen(name=name, has_histogram=method is not RangeMethod.MIN_MAX) for name in [source, *tensors]}
-    for batch in pieces(batches, graph, tensors):
-        for name, values in zip(seen, [batch, *run(batch)], strict=True):
-            seen[name] = seen[name].with_values(values)
+    for name, values in values_seen(graph, tensors, batches):
+        seen[name] = seen[name].with_values(values)
     if any(not tensor.count for tensor in seen.values()):
         raise DataError("There are no calibration images; give --data, some hundred training images are enough.")
     return Ranges(limits={name: tensor.limits(method) for name, tensor in seen.items()})

@@ -69,7 +69,22 @@ def check_batch(batch: Array, graph: Graph) -> Array:
     return np.ascontiguousarray(batch, np.float32)
 
 
-def pieces(batches: Iterable[Array], graph: Graph, tensors: Sequence[str]) -> Iterator[Array]:
+def values_seen(graph: Graph, tensors: Sequence[str], batches: Iterable[Array]) -> Iterator[tuple[str, Array]]:
+    """Give what a network's input and some of its float tensors hold, batch after batch, by name.
+
+    Raises:
+        DataError: there are no batches, or they do not fit.
+    """
+    source, is_empty = only_input(graph).name, True
+    run = runner(with_outputs(graph, tensors)) if tensors else lambda _: []
+    for batch in _pieces(batches, graph, tensors):
+        is_empty = False
+        yield from zip([source, *tensors], [batch, *run(batch)], strict=True)
+    if is_empty:
+        raise DataError("There are no calibration images; give --data, some hundred training images are enough.")
+
+
+def _pieces(batches: Iterable[Array], graph: Graph, tensors: Sequence[str]) -> Iterator[Array]:
     """Split batches, checked, so that some float tensors of the graph stay within what may be held at a time."""
     bytes_per_image = 4 * sum(int(np.prod(np.abs(graph.shapes.get(name, ())))) for name in tensors)
     largest = max(1, MOST_BYTES_AT_ONCE // max(bytes_per_image, 1))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from deploycompress.errors import ModelError
 from deploycompress.graph import Graph, Node
 from deploycompress.precision import Precision
-from deploycompress.profile_precision import Int8Format
 from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.half_operators import why_not_half
 from deploycompress.quantize.layers import layer_of, why_not_int8
@@ -61,19 +60,17 @@ def require_opset(graph: Graph) -> None:
         )
 
 
-def kept_single(graph: Graph, precision: Precision, form: Int8Format) -> Mapping[str, str]:
+def kept_single(graph: Graph, precision: Precision) -> Mapping[str, str]:
     """Name what stays in single precision because it has to, and why.
 
     Args:
         graph: float network in the form that ships.
         precision: what is asked for.
-        form: how 8-bit graphs are written.
 
     Returns:
         The reason, for each layer by the name of its weight without `.weight`, and for each other node that computes
         with numbers by its own name. Equal reasons are equal texts.
     """
-    del form  # every form there is has the same operators
     if precision is Precision.FP32:
         return {}
     plain = with_plain_weights(graph)

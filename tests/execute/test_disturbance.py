@@ -13,7 +13,8 @@ import pytest
 
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
-from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.local import LocalEnvironment
+from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.execute.student_meter import ATTEMPTS
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind

@@ -13,7 +13,8 @@ import torch
 from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.evaluation import Evaluation
-from deploycompress.execute.local import LocalEnvironment, LocalSettings
+from deploycompress.execute.local import LocalEnvironment
+from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.execute.student_meter import Memory
 from deploycompress.graph import Graph
 from deploycompress.measuring.meter import Meter

@@ -129,8 +129,8 @@ def _unequal(teacher: DigitsNet) -> DigitsNet:
     network = copy.deepcopy(teacher)
     scales = 10 ** (torch.rand(32, generator=torch.Generator().manual_seed(1)) * 3 - 1.5)
     with torch.no_grad():
-        network.bn2.weight *= scales
-        network.bn2.bias *= scales
+        network.bn2.weight.mul_(scales)
+        network.bn2.bias.mul_(scales)
         network.conv3.weight /= scales[None, :, None, None]
     return network
 

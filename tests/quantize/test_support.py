@@ -8,14 +8,14 @@ from deploycompress.quantize.layers import layers
 from deploycompress.quantize.support import kept_single, require_float
 from deploycompress.surgery.shipped import shipped_form
 from tests.build import NetBuilder, residual_net, start
-from tests.quantize.runs import FORM, in_int8
+from tests.quantize.runs import in_int8
 
 
 def test_residual_network_goes_to_every_precision_whole() -> None:
     graph = shipped_form(residual_net())
 
     for precision in Precision:
-        assert kept_single(graph, precision, FORM) == {}
+        assert kept_single(graph, precision) == {}
 
 
 def test_layers_are_named_by_their_weights() -> None:
@@ -29,7 +29,7 @@ def kept_of(build: object, *, precision: Precision = Precision.INT8) -> dict[str
     net = start()
     assert callable(build)
     x = build(net, net.op("Relu", net.conv("x", 8)))
-    return dict(kept_single(net.finish(net.conv(x, 4), input_shape=(3, 8, 8)), precision, FORM))
+    return dict(kept_single(net.finish(net.conv(x, 4), input_shape=(3, 8, 8)), precision))
 
 
 def odd_gemm(net: NetBuilder, x: str) -> str:
@@ -90,7 +90,7 @@ def test_half_precision_names_layers_behind_a_transpose() -> None:
     net.weights[weight][0, 0] = 1e5
     graph = net.finish(net.op("MatMul", "x", net.op("Transpose", weight, perm=[1, 0])), input_shape=(12,))
 
-    assert set(kept_single(graph, Precision.FP16, FORM)) == {"fc"}
+    assert set(kept_single(graph, Precision.FP16)) == {"fc"}
 
 
 @pytest.mark.parametrize(
