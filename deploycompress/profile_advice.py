@@ -93,7 +93,10 @@ def about_steps(profile: Profile, precision: Precision) -> str:
         return ""
     is_single = precision is Precision.FP32
     table, option = ("channels", "") if is_single else (f"channels.{precision}", f" --precision {precision}")
-    return f"{table}.quantum is 1, so widths are not snapped; find it with deploycompress profiles calibrate{option}."
+    return (
+        f"{table}.quantum is 1, so widths are not snapped; find it with deploycompress profiles calibrate "
+        f"PROFILE --model FILE{option}."
+    )
 
 
 def about_saturation(profile: Profile, precision: Precision, *, cpu_flags: Iterable[str] | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -50,3 +52,14 @@ def trained_digits_net(*, steps: int = 250, width: int = 32) -> DigitsNet:
         torch.autograd.backward(loss)
         optimizer.step()
     return net.eval()
+
+
+def unequal(teacher: DigitsNet) -> DigitsNet:
+    """Scale channels against each other: the same function, with weights that one grid for all of them cannot hold."""
+    network = copy.deepcopy(teacher)
+    scales = 10 ** (torch.rand(len(network.bn2.weight), generator=torch.Generator().manual_seed(1)) * 3 - 1.5)
+    with torch.no_grad():
+        network.bn2.weight.mul_(scales)
+        network.bn2.bias.mul_(scales)
+        network.conv3.weight /= scales[None, :, None, None]
+    return network

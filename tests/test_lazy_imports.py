@@ -1,4 +1,4 @@
-"""Help, the version and the bare import stay light: no torch, no ONNX Runtime, no ray, within half a second."""
+"""Help, the version and the bare import stay light: no torch, no ONNX Runtime, within half a second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from deploycompress.cli.main import program
 
-HEAVY = ("torch", "torchvision", "onnxruntime", "ray")
+HEAVY = ("torch", "torchvision", "onnxruntime")
 LONGEST_HELP_S = 0.5
 TRIES = 5  # the fastest counts: a machine may be busy, code is slow every time
 

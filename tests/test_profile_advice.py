@@ -46,7 +46,7 @@ def changed(**tables: dict[str, object]) -> Profile:
         ({"device": {"board": ""}}, "every aarch64 machine counts as this device"),
         ({"channels": {"quantum": 1}}, "channels.quantum is 1, so widths are not snapped; find it with deploycompress"),
         ({"channels": {"int8": {"quantum": 1}}}, "channels.int8.quantum is 1"),
-        ({"channels": {"int8": {}}}, "deploycompress profiles calibrate --precision int8."),
+        ({"channels": {"int8": {}}}, "deploycompress profiles calibrate PROFILE --model FILE --precision int8."),
         ({"precision": {"native": ("fp32", "fp16", "int8")}}, "channels.fp16.quantum is 1"),
     ],
 )

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("profile_keys", "profile_precision", "local_machine"),
     ("plan", "evaluation", "constraint", "graph", "verdict"),
     ("precision",),
-    ("errors", "units"),
+    ("errors",),
 )
 
 # Library: folders and files, relative to the package, that may import it.
@@ -37,7 +37,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "torchvision": ("capturing", "train"),
     "onnxruntime": ("measuring", "quantize", "capturing/parity.py", "surgery/oracle.py"),
     "sqlite3": ("store",),
-    "ray": ("execute/ray_cluster.py",),
     "click": ("cli",),
     "rich": ("cli", "report"),
     "matplotlib": ("report",),

@@ -46,7 +46,10 @@ def result_table(rows: Sequence[Row]) -> str:
 def against(rows: Sequence[Row]) -> str:
     """Set beside each of torch-pruning's students our best that is no slower, once for each recipe of ours."""
     recipes = dict.fromkeys(row.trained.recipe for row in rows if row.trained and row.cut.family == OURS)
-    texts = [f"Ours with the {name} recipe:\n\n{_against(rows, name)}" for name in recipes]
+    texts = [
+        f"Ours with {'our own' if name == 'ours' else 'the plain'} recipe:\n\n{_against(rows, name)}"
+        for name in recipes
+    ]
     return "\n\n".join(texts) if texts else "None of ours is trained yet."
 
 

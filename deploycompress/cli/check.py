@@ -27,7 +27,7 @@ HELP = with_examples(
     "deploycompress check --profile x86 --constraint 'latency_ms <= 8' model.onnx",
     "deploycompress check --profile x86 --constraint 'latency_ratio <= 0.5' --against teacher.onnx model.onnx",
     "deploycompress check --profile x86 --baseline main/result.json --max-regression latency=5% model.onnx",
-    "deploycompress check --profile x86 --junit check.xml --github model.onnx",
+    "deploycompress check --profile x86 --against teacher.onnx --junit check.xml --github model.onnx",
     afterwards="A limit holds when the whole interval of what was measured is on its right side. Where the interval is "
     "on both sides, the model is measured once more, thoroughly.",
 )

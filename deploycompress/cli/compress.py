@@ -54,7 +54,12 @@ ENVIRONMENT = (
     "[default: images synthesised from the network's batch norm statistics]",
 )
 @click.option("--test-data", metavar="SPEC", help="Held out: read once, for the final figures.")
-@click.option("--normalize", metavar="SPEC", help="imagenet, unit, none or MEAN/STD.  [default: by the kind of data]")
+@click.option(
+    "--normalize",
+    metavar="SPEC",
+    help="imagenet, unit, none, or MEAN/STD such as 0.49,0.48,0.45/0.2,0.2,0.2.  [default: imagenet for colour "
+    "images of 8 bits, unit for others of 8 bits, none for floats]",
+)
 @click.option(
     "--metric",
     metavar="FUNCTION",
@@ -96,7 +101,11 @@ ENVIRONMENT = (
     help="Change a setting of search, reward, space, importance, ladder, course, recovery, training, loss, synthesis, "
     "quantization or ship, such as reward.kind=n2n; repeatable.",
 )
-@click.option("--budget", type=Duration(), help="Time for everything, such as 90s, 15m, 1h30m.")
+@click.option(
+    "--budget",
+    type=Duration(),
+    help="Time for everything, such as 90s or 1h30m.  [default: 15m, unless both --evaluations and --epochs are given]",
+)
 @click.option("--evaluations", type=click.IntRange(min=1), metavar="N", help="Students the search may try.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Epochs of the winner's training.")
 @loading_options
@@ -182,7 +191,7 @@ def _print_dry_run(source: Path, options: CompressOptions, out: Path) -> int:
     else:
         width = max(map(len, described))
         lines = (f"{key.ljust(width)}  {_plain(value)}" for key, value in described.items())
-        click.echo("\n".join(["Dry run: the request is sound so far; nothing was loaded or written.", *lines]))
+        click.echo("\n".join(["Dry run: nothing was loaded or written, and what was read so far is sound.", *lines]))
     return 0
 
 

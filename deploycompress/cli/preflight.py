@@ -67,16 +67,26 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
         "constraints": limits,
         "data": options["data"] or NO_DATA,
         "test_data": options["test_data"],
+        "normalize": options["normalize"] or "by the kind of data",
         "metric": options["metric"],
         "precision": options["precision"] or "that of the profile",
         "search": options["search"],
         "policy": None if options["policy"] is None else str(options["policy"]),
-        "budget_s": options["budget"],
+        "settings": list(options["settings"]),
+        "budget_s": options["budget"] or _default_budget(options),
         "evaluations": options["evaluations"],
         "epochs": options["epochs"],
         "seed": options["seed"],
+        "read_when_it_runs": ["--set", "--normalize", "--metric", "--arch"],
         "would_write": [str(out / name) for name in (MODEL_FILE, RESULT_FILE, "trace.jsonl")],
     }
+
+
+def _default_budget(options: CompressOptions) -> float | None:
+    """Say what a run takes that was given no time: none where students and epochs bound it."""
+    from deploycompress.pipeline.budget import DEFAULT_BUDGET_S  # torch: not for --help
+
+    return None if options["evaluations"] and options["epochs"] else DEFAULT_BUDGET_S
 
 
 def check_model(source: Path) -> None:

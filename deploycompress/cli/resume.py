@@ -21,9 +21,12 @@ HELP = with_examples(
 @click.command("resume", help=HELP, epilog=EXIT_CODES)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
-    "--trust", is_flag=True, help="Load code that the run names: --arch, --trust, --allow, or a data factory."
+    "--trust",
+    is_flag=True,
+    help="Load code that the run names: --arch, --metric, --trust, --allow, a data factory, or a target that may run "
+    "commands.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print result.json, not a summary.")
+@click.option("--json", "as_json", is_flag=True, envvar="DEPLOYCOMPRESS_JSON", help="Print result.json, not a summary.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, warnings only.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens; show tracebacks of internal errors.")
 def resume_command(folder: Path, trust: bool, as_json: bool, quiet: bool, verbose: bool) -> int:

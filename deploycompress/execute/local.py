@@ -29,6 +29,7 @@ from deploycompress.graph import Graph
 from deploycompress.local_machine import usable_cores
 from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.quantize.costed import costed_form
@@ -176,13 +177,21 @@ class LocalEnvironment:
             return self._evaluation({}, before, failure=str(error))
         return self._evaluation(metrics, before)
 
-    def cost_of(self, shipped: Graph, *, higher: Collection[str] = ()) -> Metrics:
-        """Give what a network in its shipped form costs in the precision of the run, but for some layers.
+    def cost_of(self, shipped: Graph, *, higher: Collection[str] = (), is_single: bool = False) -> Metrics:
+        """Give what a network in its shipped form costs in the precision of the run, but for some layers, or in single.
 
         Raises:
             FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
         """
-        return self._meter.metrics(shipped, higher=higher)
+        return self._meter.metrics(shipped, higher=higher, is_single=is_single)
+
+    def measure_thoroughly(self, plan: Plan, *, seconds: float, starts: int) -> tuple[Metrics, Measurement]:
+        """Measure a student in several fresh processes, for a verdict that counts.
+
+        Raises:
+            FailedMeasurementError: it cannot be measured.
+        """
+        return self._meter.measure_thoroughly(shipped_form(self.student(plan)), seconds=seconds, starts=starts)
 
     def measure_ahead(self, candidates: Iterable[Candidate]) -> None:
         """Measure students that will be asked about, many at a time where several devices share the work."""

@@ -25,7 +25,9 @@ Memory = MutableMapping[str, Metrics]
 
 ATTEMPTS = 6
 PAUSE_S = 0.25  # before the second attempt; doubled each time
-DISTURBED = 1.5  # times the teacher's usual latency
+QUIET = 1.1  # times the teacher's usual latency
+DISTURBED = 1.5  # likewise
+PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
 
 
 class StudentMeter:
@@ -67,23 +69,35 @@ class StudentMeter:
         """Number of different networks that were asked about."""
         return len(self._asked)
 
-    def metrics(self, shipped: Graph, *, higher: Collection[str] = ()) -> Metrics:
+    def metrics(self, shipped: Graph, *, higher: Collection[str] = (), is_single: bool = False) -> Metrics:
         """Give a student's metrics, those that need no accuracy.
 
         Args:
             shipped: the student in its shipped form, in single precision.
             higher: layers that stay in it.
+            is_single: whether all of it does.
 
         Raises:
             FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
         """
-        key = self._key(shipped, higher)
+        key = self._key(shipped, higher) + (":single" if is_single else "")
         self._asked.add(key)
         if key not in self._memory:
             with self._timer.stage("measure"):
-                costed = self._costed(shipped, higher)
+                costed = shipped if is_single else self._costed(shipped, higher)
                 self._remember(key, shipped, costed, self._undisturbed(costed))
         return self._memory[key]
+
+    def measure_thoroughly(self, shipped: Graph, *, seconds: float, starts: int) -> tuple[Metrics, Measurement]:
+        """Measure a student in several fresh processes; what was measured before is not asked.
+
+        Raises:
+            FailedMeasurementError: it cannot be measured.
+        """
+        with self._timer.stage("measure"):
+            costed = self._costed(shipped, ())
+            found = self._devices.measure(costed, baseline=self._baseline, max_seconds=seconds, starts=starts)
+            return self._metrics(shipped, costed, found), found
 
     def measure_ahead(self, students: Iterable[Graph]) -> None:
         """Measure many students at a time where several devices share the work; elsewhere this does nothing.
@@ -97,27 +111,35 @@ class StudentMeter:
             costed = [self._costed(shipped, ()) for shipped in waiting.values()]
             found = self._devices.measure_all(costed, baseline=self._baseline, max_seconds=self._seconds)
             for (key, shipped), one, measurement in zip(waiting.items(), costed, found, strict=True):
-                if isinstance(measurement, Measurement) and self._is_quiet(measurement):
+                if isinstance(measurement, Measurement) and self._is_within(QUIET, measurement):
                     self._remember(key, shipped, one, measurement)
 
     def _remember(self, key: str, shipped: Graph, costed: Graph, found: Measurement) -> None:
-        if self._with_rss:
-            found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(costed))
-        metrics = student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
+        metrics = self._metrics(shipped, costed, found)
         if structure_digest(costed) == self._baseline_structure:
             metrics = {**metrics, "latency_ratio": 1.0}  # by definition; noise must not let the teacher meet a limit
         self._memory[key] = metrics
 
+    def _metrics(self, shipped: Graph, costed: Graph, found: Measurement) -> Metrics:
+        if self._with_rss:
+            found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(costed))
+        return student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
+
     def _undisturbed(self, shipped: Graph) -> Measurement:
         """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.
+
+        On two virtual cores a teacher of 1.2 to 1.4 times its usual latency went with ratios a tenth too small.
 
         Raises:
             FailedMeasurementError: the machine did not become quiet.
         """
+        quietest: Measurement | None = None
         for attempt in range(ATTEMPTS):
             found = self._devices.measure(shipped, baseline=self._baseline, max_seconds=self._seconds)
-            if self._is_quiet(found):
-                return found
+            if quietest is None or found.baseline_median_ms < quietest.baseline_median_ms:
+                quietest = found
+            if self._is_within(QUIET, quietest) or (attempt >= PATIENCE - 1 and self._is_within(DISTURBED, quietest)):
+                return quietest
             if attempt < ATTEMPTS - 1:
                 time.sleep(PAUSE_S * 2**attempt)
         raise FailedMeasurementError(
@@ -130,9 +152,9 @@ class StudentMeter:
         mixture = f":{','.join(sorted(higher))}" if higher else ""
         return f"metrics:{self._place}:{structure_digest(shipped)}{mixture}"
 
-    def _is_quiet(self, found: Measurement) -> bool:
+    def _is_within(self, factor: float, found: Measurement) -> bool:
         self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
-        return found.baseline_median_ms <= DISTURBED * self._baseline_ms
+        return found.baseline_median_ms <= factor * self._baseline_ms
 
 
 def _place(conditions: Conditions, form: str) -> str:

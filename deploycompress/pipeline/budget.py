@@ -103,7 +103,8 @@ def plan_search(
         needed = evaluation_s / (SEARCH_SHARE * ROOM_FOR_ERROR)
         raise UsageError(
             f"The budget leaves {left_s:.0f} s for search and training, too little for one evaluation of "
-            f"{evaluation_s:.1f} s; give at least {needed:.0f} s more, or a quicker ladder (--set ladder.steps=0)."
+            f"{evaluation_s:.1f} s; give at least {needed - left_s:.0f} s more, or a quicker ladder "
+            "(--set ladder.steps=0)."
         )
     most = min(affordable, evaluations or MOST_EVALUATIONS)
     between = replace(training, seconds=ADVANCE_SHARE * seconds / _advances(most), checks=ADVANCE_CHECKS)

@@ -21,7 +21,7 @@ _OK = {Verdict.PASS: True, Verdict.FAIL: False}
 _ACTIVATIONS = frozenset({"activation_peak_mib", "activation_peak_ratio"})
 _PROXY = (
     "measured on another machine than the profile's device, where an absolute limit says nothing; measure on the "
-    "device with --target, or give --allow-proxy"
+    "device with --target, or let check judge it all the same with --allow-proxy"
 )
 
 Reading = TypeVar("Reading")

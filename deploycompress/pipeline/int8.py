@@ -19,6 +19,7 @@ from deploycompress.quantize.static import quantized
 from deploycompress.train.normalize import normalize_numpy
 
 BATCH = 64
+BIAS_CORRECTED = "bias corrected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Int8:
     Attributes:
         graph: as it would ship.
         source: the float network that was quantised: the given one, with what was done to it before.
+        uncorrected: the same before its biases were corrected, which is right for one choice of layers alone.
         steps: what that was, such as `equalized`.
         ranges: of its activations.
         method: that found them.
@@ -36,6 +38,7 @@ class Int8:
 
     graph: Graph
     source: Graph
+    uncorrected: Graph
     steps: tuple[str, ...] = ()
     ranges: FoundRanges
     method: RangeMethod
@@ -60,12 +63,13 @@ def in_int8(job: Job, shipped: Graph, *, higher: Collection[str] = ()) -> Int8:
     form = job.profile.precision.int8
     steps: Mapping[str, Callable[[Graph], Graph]] = {
         "equalized": equalized,
-        "bias corrected": lambda graph: bias_corrected(graph, images, form, higher=higher),
+        BIAS_CORRECTED: lambda graph: bias_corrected(graph, images, form, higher=higher),
     }
     for name, step in steps.items():
         other = quickly_in_int8(job, step(best.source), method=best.method, higher=higher, images=images)
         if other.score > best.score:
-            best = replace(other, steps=(*best.steps, name))
+            before = best.source if name == BIAS_CORRECTED else other.source
+            best = replace(other, steps=(*best.steps, name), uncorrected=before)
     return best
 
 
@@ -88,7 +92,14 @@ def quickly_in_int8(
     """
     ranges = find_ranges(shipped, images or calibration_images(job), method=method)
     graph = quantized(shipped, ranges, job.profile.precision.int8, higher=higher)
-    return Int8(graph=graph, source=shipped, ranges=ranges, method=method, score=validation_score(job, graph))
+    return Int8(
+        graph=graph,
+        source=shipped,
+        uncorrected=shipped,
+        ranges=ranges,
+        method=method,
+        score=validation_score(job, graph),
+    )
 
 
 def calibration_images(job: Job) -> list[Array]:

@@ -104,7 +104,7 @@ class Job:
         engine: name of the search engine.
         precision: that ships; none until it is measured which is fastest.
         is_calibrated: whether there are images that 8 bits may be calibrated on.
-        chooses_higher: whether layers may stay in single precision where a lower one costs too much.
+        is_free: whether the run chooses the precision itself, and so may stay in single precision where that is better.
         task: training and validation data with their normalisation, and the score.
         made_up: images that stand in for training data; none where these were given.
         held_out: data read by nobody before the student ships.
@@ -126,7 +126,7 @@ class Job:
     engine: str
     precision: Precision | None
     is_calibrated: bool
-    chooses_higher: bool
+    is_free: bool
     task: TaskData
     made_up: MadeUp | None
     held_out: HeldOut | None
@@ -141,6 +141,9 @@ class Job:
     progress: Progress
 
 
+LARGEST_SEED = 2**32 - 1
+
+
 def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     """Load everything a request names, cheapest first, so that mistakes show early.
 
@@ -152,8 +155,7 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         DeployCompressError: something the caller can act on.
     """
     settings = with_policy(read_settings(request.settings, request.search), request.search, request.policy)
-    if request.evaluations is not None and request.evaluations < 1:
-        raise UsageError(f"A search needs at least 1 evaluation; got {request.evaluations}.")
+    _check_numbers(request)
     profile = request.profile if isinstance(request.profile, Profile) else load_profile(request.profile)
     rows = _read_rows(request, profile)
     progress = request.progress or SilentProgress()
@@ -197,7 +199,7 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         engine=request.search,
         precision=precision,
         is_calibrated=is_calibrated,
-        chooses_higher=(request.precision or profile.precision.default) == AUTO and profile.precision.mixed,
+        is_free=(request.precision or profile.precision.default) == AUTO,
         task=task,
         made_up=made_up,
         held_out=held_out,
@@ -211,6 +213,15 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
         clock=clock,
         progress=progress,
     )
+
+
+def _check_numbers(request: Request) -> None:
+    if request.evaluations is not None and request.evaluations < 1:
+        raise UsageError(f"A search needs at least 1 evaluation; got {request.evaluations}.")
+    if request.epochs is not None and request.epochs < 1:
+        raise UsageError(f"The winner's training needs at least 1 epoch; got {request.epochs}.")
+    if not 0 <= request.seed <= LARGEST_SEED:
+        raise UsageError(f"The seed is {request.seed}; it must lie between 0 and {LARGEST_SEED}.")
 
 
 def _read_precision(request: Request, profile: Profile, progress: Progress, *, is_calibrated: bool) -> Precision | None:

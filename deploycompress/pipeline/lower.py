@@ -71,21 +71,18 @@ def lower(job: Job, environment: LocalEnvironment, module: GraphModule, plan: Pl
     single, precision = shipped_form(from_torch(module)), job.precision
     if precision is None or precision is Precision.FP32:
         return Lowered(graph=single, single=single, plan=plan)
+    if job.is_free and not pays(job, environment, single):
+        job.progress.message(f"The student is no faster in {precision} than in single precision, so it ships in that.")
+        return Lowered(graph=single, single=single, plan=plan)
     kept = kept_single(single, precision)
-    if kept and not job.profile.precision.mixed:
-        job.progress.warning(
-            f"Profile {job.profile.name!r} wants no mixture, and {', '.join(kept)} cannot have {precision}."
-        )
     if precision is Precision.FP16:
         graph, too_large = in_fp16(job, single)
-        return Lowered(graph=graph, single=single, plan=replace(plan, precision=precision), kept={**kept, **too_large})
-    if job.chooses_higher and not pays(job, environment, single):
-        job.progress.message("The student is no faster in int8 than in single precision, so it ships in that.")
-        return Lowered(graph=single, single=single, plan=plan)
+        kept = {**kept, **too_large}
+        _warn_of_mixture(job, kept)
+        return Lowered(graph=graph, single=single, plan=replace(plan, precision=precision), kept=kept)
+    _warn_of_mixture(job, kept)
     with job.progress.stage("find ranges for int8"):
-        found = in_int8(job, single)
-        higher = choose_higher(job, environment, single, found) if job.chooses_higher else ()
-        found = in_int8(job, single, higher=higher) if higher else found
+        found, higher = _in_int8(job, environment, single)
     lowered = Lowered(
         graph=found.graph,
         single=single,
@@ -96,6 +93,23 @@ def lower(job: Job, environment: LocalEnvironment, module: GraphModule, plan: Pl
         calibrated=found.score,
     )
     return _trained(job, environment, lowered, found) if job.settings.quantization.share else lowered
+
+
+def _warn_of_mixture(job: Job, kept: Mapping[str, str]) -> None:
+    if kept and not job.profile.precision.mixed:
+        job.progress.warning(
+            f"Profile {job.profile.name!r} wants no mixture, and {', '.join(kept)} cannot have {job.precision}."
+        )
+
+
+def _in_int8(job: Job, environment: LocalEnvironment, single: Graph) -> tuple[Int8, tuple[str, ...]]:
+    """Bring a student to 8 bits, and say which of its layers stay above them."""
+    throughout = in_int8(job, single)
+    higher = choose_higher(job, environment, single, throughout) if job.is_free and job.profile.precision.mixed else ()
+    if not higher:
+        return throughout, ()
+    mixture = in_int8(job, single, higher=higher)
+    return (mixture, higher) if mixture.score > throughout.score else (throughout, ())
 
 
 def _trained(job: Job, environment: LocalEnvironment, lowered: Lowered, found: Int8) -> Lowered:
@@ -116,7 +130,7 @@ def _trained(job: Job, environment: LocalEnvironment, lowered: Lowered, found: I
         job.progress.warning("The winner's training in int8 diverged; the best weights before that ship.")
     graph = finished(from_torch(module), form)
     score = validation_score(job, graph)
-    ships = score >= found.score
+    ships = report.best_step > 0 and score >= found.score
     return replace(lowered, graph=graph if ships else lowered.graph, trained=report, scored=score, ships_trained=ships)
 
 
@@ -128,5 +142,6 @@ def _settings(job: Job) -> DistilSettings:
         epochs=None if job.epochs is None else job.epochs * how.share,
         seconds=None if left_s is None else max(left_s, LEAST_SECONDS),
         peak_rate=how.peak_rate,
+        adaptive=False,  # training in 8 bits chooses its own way
         features=0.0,
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from deploycompress.graph import Graph
 from deploycompress.measuring.devices import Devices
+from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.space import build_space
 from deploycompress.precision import Precision
@@ -29,7 +30,7 @@ def with_precision(job: Job, devices: Devices) -> Job:
     choices = [one for one in native if one is not Precision.INT8 or job.is_calibrated]
     if len(choices) < len(native):
         job.progress.message("int8 is no choice without images to find ranges on; give --data.")
-    ratios = {one: _ratio(baseline, one, job, devices) for one in choices}
+    ratios = _ratios(baseline, choices, job, devices)
     fastest = min(ratios, key=lambda one: ratios[one])
     shown = ", ".join(f"{one} {ratio:.2f}" for one, ratio in ratios.items())
     job.progress.message(f"The teacher's latency by precision, fp32 being 1: {shown}; {fastest} is searched and ships.")
@@ -38,6 +39,19 @@ def with_precision(job: Job, devices: Devices) -> Job:
         has_kernels=job.settings.space.kernels,
     )  # fmt: skip
     return replace(job, precision=fastest, space=space)
+
+
+def _ratios(baseline: Graph, choices: list[Precision], job: Job, devices: Devices) -> dict[Precision, float]:
+    """Measure each choice; what the device does not run is none."""
+    ratios: dict[Precision, float] = {}
+    for one in choices:
+        try:
+            ratios[one] = _ratio(baseline, one, job, devices)
+        except FailedMeasurementError as error:
+            if error.kind is FailureKind.INCONCLUSIVE or (one is choices[-1] and not ratios):
+                raise
+            job.progress.warning(f"{one} is no choice, it could not be measured: {error}")
+    return ratios
 
 
 def _ratio(baseline: Graph, precision: Precision, job: Job, devices: Devices) -> float:

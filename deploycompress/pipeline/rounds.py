@@ -41,6 +41,18 @@ def plan_rounds(plan: Plan, rounds: int) -> tuple[Round, ...]:
     return (*(Round(plan=one, share=share) for one in early), Round(plan=plan, share=LAST_SHARE))
 
 
+def share_of_time(round_share: float, *, rounds_left: float, later: float) -> float:
+    """Say how much of the time that is left a round gets.
+
+    Args:
+        round_share: the round's, of the training in rounds.
+        rounds_left: what this round and those after it have together.
+        later: share of the whole time that belongs to what comes after all rounds, and so is still among what is left.
+    """
+    here = 1 - later
+    return here * round_share / (here * rounds_left + later)
+
+
 def _spread(names: tuple[str, ...], number: int, count: int) -> tuple[str, ...]:
     """Take every name whose place falls into the first rounds, so that neighbours go in different ones."""
     return tuple(name for place, name in enumerate(names) if place % count < number)

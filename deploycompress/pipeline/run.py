@@ -26,9 +26,10 @@ from deploycompress.pipeline.lower import lower
 from deploycompress.pipeline.precision_measured import with_precision
 from deploycompress.pipeline.precision_table import PrecisionRow, compare_precisions, teacher_alone
 from deploycompress.pipeline.request_file import describe_request, read_request
+from deploycompress.pipeline.reserve import final_seconds, seconds_an_image
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
-from deploycompress.pipeline.ship import measure_beside, measure_shipped, shipping_seconds, verify
+from deploycompress.pipeline.ship import measure_beside, measure_shipped, verify
 from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.precision import Precision
@@ -95,7 +96,8 @@ def resume(folder: str | os.PathLike[str], *, trust: bool = False, progress: Pro
 
     Args:
         folder: the output folder of the run.
-        trust: load code that the run names: an `arch`, data from a factory, a file that may run code, allowed classes.
+        trust: load code that the run names: an `arch` or metric, data from a factory, a file that may run code, allowed
+            classes, a target that may run commands.
         progress: who is told of the stages.
 
     Raises:
@@ -133,18 +135,18 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
         baseline = environment.baseline
         teacher = measure_beside(baseline, baseline, devices, job.settings.ship)
     _greet(job, environment.teacher_accuracy, teacher)
-    begun = time.monotonic()
+    image_s, begun = seconds_an_image(job), time.monotonic()
     alone = None
     if job.precision is not Precision.FP32:
         with job.progress.stage("judge what the precision alone would give"), timer.stage("compare precisions"):
             alone = teacher_alone(job, baseline)
     lowering_s = time.monotonic() - begun
-    job.clock.keep_back(_final_seconds(job, teacher) + lowering_s)
+    job.clock.keep_back(final_seconds(job, image_s) + lowering_s * (2 if job.is_free else 1))  # free to mix: once more
     found = find_plan(job, environment, checkpoint, resumed)
     job.progress.message(f"{found.reason} The winner is the plan of: {found.by}.")
     module, training = train_winner(job, environment, found.plan)
     timer.add("train the winner", training.seconds)
-    job.clock.keep_back(_final_seconds(job, teacher))  # calibration has its own time, training the rest
+    job.clock.keep_back(final_seconds(job, image_s))  # calibration has its own time, training the rest
     with timer.stage("lower the precision"):
         lowered = lower(job, environment, module, found.plan)
     with job.progress.stage("verify and measure what ships"), timer.stage("verify"):
@@ -240,14 +242,3 @@ def _judged_by(job: Job, score: float) -> str:
         why = "The model's outputs are no logits [N, classes]. "
         return f"{why}Students are judged by the relative error of their outputs to the teacher's, on {images}"
     return f"Students are judged by {job.task.score.name} relative to the teacher's own value, on {images}"
-
-
-def _final_seconds(job: Job, teacher: Measurement) -> float:
-    """Foresee what judging the shipped model takes: the teacher and a student that is no slower, on every image."""
-    held_out, validation = len(job.held_out.data) if job.held_out else 0, len(job.task.validation)
-    images = 2 * held_out + (1 if held_out else 2) * validation
-    seconds = shipping_seconds(job.settings.ship, job.profile)
-    if job.precision is not Precision.FP32:  # both networks in the other precision
-        images += 2 * (held_out or validation)
-        seconds += 2 * job.settings.ship.seconds
-    return images * teacher.median_ms / 1e3 + seconds

@@ -14,6 +14,7 @@ from deploycompress.errors import ModelError, UsageError
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.pipeline.budget import ADVANCE_CHECKS, SearchBudget, Stopwatch, plan_search
 from deploycompress.pipeline.checkpoint import Allowance, Checkpoint, Resumed, SearchTask
+from deploycompress.pipeline.confirm import confirmed
 from deploycompress.pipeline.finalists import choose_finalist
 from deploycompress.pipeline.job import Job
 from deploycompress.pipeline.margin import stricter
@@ -21,6 +22,7 @@ from deploycompress.pipeline.policies import policy_bytes
 from deploycompress.pipeline.ship import prove_surgery
 from deploycompress.pipeline.space import measurements_needed, singles, with_savings
 from deploycompress.plan import Plan
+from deploycompress.precision import Precision
 from deploycompress.report.progress import Task
 from deploycompress.report.search_table import row_of
 from deploycompress.search import load_engine
@@ -83,9 +85,10 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
         reason = "The teacher meets the constraints already; nothing was cut."
         return Found(plan=Plan(), by="teacher", reason=reason, space=job.space, measurements=environment.measurements)
     if job.space.is_empty:
+        quantum = job.profile.channels.at(job.precision or Precision.FP32).quantum
         raise ModelError(
             "Nothing can go: no block may be removed, and no channel group is wider than the profile's channel quantum "
-            f"{job.profile.channels.quantum} and free; use a profile with a smaller quantum."
+            f"{quantum} and free; use a profile with a smaller quantum."
         )
     space = _measured_space(job, environment)
     with job.progress.stage("probe the limits"):
@@ -96,14 +99,9 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
     budget = _budget(job, evaluation_s, resumed)
     environment.advance_settings = budget.advance
     outcome = _run_engine(job, environment, space, budget, rows, checkpoint, resumed)
-    has_won = outcome.is_feasible and outcome.best is not None
-    won = outcome.best.plan if has_won and outcome.best else environment.plan(first)
-    by = job.engine if has_won else "the first student that met the limits"
-    finalist = choose_finalist(job, environment, outcome.trace, replace(job.settings.reward, constraints=rows))
-    if finalist not in (None, won):
-        by = f"{job.engine}, the finalist that int8 costs least"
+    plan, by = _winner(job, environment, outcome, replace(job.settings.reward, constraints=rows))
     return Found(
-        plan=finalist or won,
+        plan=plan or environment.plan(first),
         by=by,
         reason=outcome.reason.sentence,
         trace=outcome.trace,
@@ -114,6 +112,21 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
         rows=rows,
         policy=policy_bytes(job.engine, outcome.state, _note(job, outcome)),
     )
+
+
+def _winner(
+    job: Job, environment: LocalEnvironment, outcome: SearchOutcome[Any], settings: RewardSettings
+) -> tuple[Plan | None, str]:
+    """Choose among the best students of a search, and say whose plan it is; none where it found none."""
+    wanted = job.settings.quantization.finalists if job.precision is Precision.INT8 else 1
+    few = confirmed(job, environment, outcome.trace, settings, wanted)
+    if not few:
+        return None, "the first student that met the limits"
+    won = choose_finalist(job, environment, few, settings)
+    if won is not few[0]:
+        return won.plan, f"{job.engine}, the finalist that is best in int8"
+    is_best = outcome.best is not None and outcome.best.key == won.key
+    return won.plan, job.engine if is_best else f"{job.engine}, the best that meets the limits measured thoroughly"
 
 
 def _budget(job: Job, evaluation_s: float, resumed: Resumed) -> SearchBudget:

@@ -183,31 +183,25 @@ def read_settings(assignments: Sequence[str], engine: str) -> Settings:
         UsageError: an assignment has another form, names no setting, or gives a value the setting cannot have.
     """
     settings = Settings(search=load_settings(engine)())
+    changes: dict[str, dict[str, Any]] = {}  # Any: each setting has its own type
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(
                 f"--set {assignment!r} has no value; expected SECTION.NAME=VALUE, such as reward.kind=n2n."
             )
-        settings = _assigned(settings, name.strip(), text.strip())
-    return settings
-
-
-def _assigned(settings: Settings, name: str, text: str) -> Settings:
-    kinds = _known(settings)
-    if name not in kinds:
-        near = difflib.get_close_matches(name, kinds, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds)}."
-        raise UsageError(f"--set {name!r}: there is no such setting; {hint}")
-    section, _, key = name.partition(".")
-    change: dict[str, Any] = {key: _converted(name, text, kinds[name])}  # Any: each setting has its own type
-    if section == "loss":
-        section, change = "training", {"loss": replace(settings.training.loss, **change)}
-    whole: dict[str, Any] = {section: replace(getattr(settings, section), **change)}  # Any: likewise
+        section, _, key = name.strip().partition(".")
+        changes.setdefault(section, {})[key] = _value(settings, name.strip(), text.strip())
+    if "loss" in changes:
+        loss = replace(settings.training.loss, **changes.pop("loss"))
+        changes.setdefault("training", {})["loss"] = loss
+    # A section at a time, because some settings go only with others.
+    whole: dict[str, Any] = {name: replace(getattr(settings, name), **change) for name, change in changes.items()}
     return replace(settings, **whole)
 
 
-def _known(settings: Settings) -> Mapping[str, type]:
+def known_settings(settings: Settings) -> Mapping[str, type]:
+    """Name every setting that may be assigned, with its type; those of the section `loss` are the training's."""
     sections = {entry.name: type(getattr(settings, entry.name)) for entry in fields(settings)} | {"loss": LossSettings}
     return {
         f"{section}.{entry.name}": get_type_hints(record)[entry.name]
@@ -215,6 +209,15 @@ def _known(settings: Settings) -> Mapping[str, type]:
         for entry in fields(record)
         if f"{section}.{entry.name}" not in _DERIVED
     }
+
+
+def _value(settings: Settings, name: str, text: str) -> object:
+    kinds = known_settings(settings)
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds)}."
+        raise UsageError(f"--set {name!r}: there is no such setting; {hint}")
+    return _converted(name, text, kinds[name])
 
 
 def _converted(name: str, text: str, kind: Any) -> object:  # Any: a type, or a generic alias

@@ -7,7 +7,7 @@ from dataclasses import replace
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.network.module import GraphModule
 from deploycompress.pipeline.job import Job
-from deploycompress.pipeline.rounds import Round, plan_rounds
+from deploycompress.pipeline.rounds import Round, plan_rounds, share_of_time
 from deploycompress.plan import Plan
 from deploycompress.precision import Precision
 from deploycompress.report.progress import Task
@@ -55,9 +55,10 @@ def train_winner(job: Job, environment: LocalEnvironment, plan: Plan) -> tuple[G
 
 def _settings(job: Job, part: Round, *, share_left: float) -> DistilSettings:
     """Give a round its share of the epochs, and of the time that the rounds before it left."""
-    left_s, here = job.clock.left_s, 1 - int8_share(job)
-    seconds = None if left_s is None else max(left_s * here * part.share / share_left, LEAST_SECONDS)
-    epochs = None if job.epochs is None else job.epochs * here * part.share
+    left_s, later = job.clock.left_s, int8_share(job)
+    share = share_of_time(part.share, rounds_left=share_left, later=later)
+    seconds = None if left_s is None else max(left_s * share, LEAST_SECONDS)
+    epochs = None if job.epochs is None else job.epochs * (1 - later) * part.share
     return replace(job.settings.training, epochs=epochs, seconds=seconds)
 
 

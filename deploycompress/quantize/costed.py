@@ -30,7 +30,8 @@ def costed_form(shipped: Graph, precision: Precision, form: Int8Format, *, highe
         higher: layers that stay in single precision, by the name of their weight without `.weight`.
 
     Returns:
-        A graph of the same nodes, element types and shapes as the one that ships.
+        A graph of the same nodes, element types and shapes as the one that ships, but for nodes that stay out of half
+        precision because their numbers are too large for it, which no one knows without data.
 
     Raises:
         ModelError: the network has a lower precision already, or cannot have it.

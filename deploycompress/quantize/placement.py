@@ -123,7 +123,8 @@ def _is_beside(node: Node, graph: Graph, rounded: Collection[str]) -> bool:
     """Whether all that a node works on is rounded anyway, and it can work on that."""
     if not (is_computing(node, graph) or is_carrying(node, graph)):
         return False
-    return all(name in rounded for name in _read(node, graph))
+    read = _read(node, graph)  # nothing, where a node works on constants alone
+    return bool(read) and all(name in rounded for name in read)
 
 
 def _is_wanted(tensor: str, graph: Graph) -> bool:

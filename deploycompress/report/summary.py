@@ -119,8 +119,10 @@ def _precision(row: Document, *, is_share: bool) -> tuple[str, ...]:
 
 def _constraints(document: Document) -> str:
     head = ("constraint", "value", "limit", "met", "evidence")
-    rows = [_constraint(row) for row in _sequence(document, "constraints")]
-    return _align([head, *rows], right=(1, 2)) if rows else ""
+    given = _sequence(document, "constraints")
+    reasons = [f"{row.get('expression')}: {row['reason']}." for row in given if row.get("reason")]
+    table = _align([head, *(_constraint(row) for row in given)], right=(1, 2)) if given else ""
+    return "\n".join([table, *reasons])
 
 
 def _constraint(row: Document) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from deploycompress.train.losses import Outputs
 from deploycompress.train.pace import Costs, Pace, TimeLimit, corrected_end, make_time_limit, plan_pace
 from deploycompress.train.schedule import OneCycle, peak_for
 from deploycompress.train.snapshot import Snapshot, restore_snapshot, take_snapshot
-from deploycompress.train.view_count import TIMES_SEEN, ask, kept_views, view_count
+from deploycompress.train.view_count import LEAST_VIEWS, TIMES_SEEN, ask, kept_views, view_count
 
 _SOUND_EVERY = 20  # steps between looks at the loss, which wait for the device
 _CORRECT_EVERY = 10  # steps between looks at the pace
@@ -105,7 +105,8 @@ def distil(
         )
         left_s = limit.left()
         is_timed = math.isfinite(left_s)
-        costs = _measure_costs(pair, generator, left_s=left_s) if is_timed else Costs(step_s=0.0, check_s=0.0)
+        with torch.random.fork_rng(devices=[]):  # what is timed draws for dropout, too
+            costs = _measure_costs(pair, generator, left_s=left_s) if is_timed else Costs(step_s=0.0, check_s=0.0)
         run = _Run(pair, generator=generator, limit=limit, costs=costs, most_steps=most_steps)
         run.best.accuracy = initial_accuracy
         stopped = None
@@ -292,7 +293,8 @@ def _measure_costs(pair: _Pair, generator: torch.Generator, *, left_s: float) ->
         started = time.monotonic()
         pair.accuracy(some)
         check_s = (time.monotonic() - started) * len(validation) / len(some)
-    ask_s = min(pair.ask(pair.settings.batch_size)[1], _MOST_ASKING * step_s) if pair.kept_views() else 0.0
+    keeps = pair.kept_views() >= min(LEAST_VIEWS, pair.settings.views if pair.settings.augments else 1)
+    ask_s = min(pair.ask(pair.settings.batch_size)[1], _MOST_ASKING * step_s) if keeps else 0.0
     lesson.close()
     restore_snapshot(pair.student, before)
     return Costs(step_s=step_s - ask_s, check_s=check_s, ask_s=ask_s)

@@ -101,18 +101,25 @@ class DistilSettings:
             raise UsageError(f"The distillation setting peak_rate is {self.peak_rate}; expected a finite number.")
         if not 0 <= self.pasted <= 1:
             raise UsageError(f"The distillation setting pasted is {self.pasted}; expected a share from 0 to 1.")
-        if self.pasted and not self.augments:
-            raise UsageError("The distillation setting pasted makes views, and augments is off; leave one of them out.")
-        if self.adaptive and not self.peak_rate:
-            raise UsageError(
-                "The distillation setting adaptive has no rate by length; give peak_rate, too, such as 0.0003."
-            )
         for name in ("warm_up", "momentum", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
         for name in ("peak_rate", "weight_decay", "patience", "features"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected zero or more.")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if self.pasted and not self.augments:
+            raise UsageError("The distillation setting pasted makes views, and augments is off; leave one of them out.")
+        if self.adaptive and not self.peak_rate:
+            raise UsageError(
+                "The distillation setting adaptive has no rate by length; give peak_rate, too, such as 0.0003."
+            )
+        if self.features and self.compiles:
+            raise UsageError(
+                "The distillation settings features and compiles exclude each other; leave one of them out."
+            )
 
 
 class StopReason(StrEnum):

@@ -120,8 +120,6 @@ def _usable_taps(
 ) -> Sequence[FeatureTap]:
     if not settings.features:
         return ()
-    if settings.compiles:
-        raise UsageError("training.features and training.compiles exclude each other; leave one of them out.")
     if not taps or not isinstance(student, GraphModule) or not isinstance(teacher, GraphModule):
         raise UsageError(
             f"training.features is {settings.features:g}, but no features of student and teacher match; use 0."

@@ -15,7 +15,7 @@ from deploycompress.capturing.capture import capture
 from deploycompress.channels.trace import trace_channels
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.execute.local_settings import LocalSettings
-from deploycompress.execute.student_meter import ATTEMPTS
+from deploycompress.execute.student_meter import ATTEMPTS, PATIENCE
 from deploycompress.graph import Graph
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
 from deploycompress.measuring.measurement import Measurement
@@ -88,10 +88,19 @@ def environment(
 
 
 def test_a_quiet_measurement_counts_at_once(teacher: Graph, task: TaskData, real: Measurement) -> None:
-    one, meter = environment(teacher, task, real, (50, 100), (20, 140))
+    one, meter = environment(teacher, task, real, (50, 100), (20, 109))
     assert one.measure(HALF).metrics["latency_ratio"] == 0.5
-    assert one.measure(QUARTER).metrics["latency_ratio"] == 20 / 140
+    assert one.measure(QUARTER).metrics["latency_ratio"] == 20 / 109
     assert meter.asked_s == [SECONDS, SECONDS]
+
+
+def test_of_a_machine_that_stays_a_little_busy_the_quietest_moment_counts(
+    teacher: Graph, task: TaskData, real: Measurement
+) -> None:
+    one, meter = environment(teacher, task, real, (50, 100), (20, 140), (30, 130), (25, 145))
+    one.measure(HALF)
+    assert one.measure(QUARTER).metrics["latency_ratio"] == 30 / 130
+    assert len(meter.asked_s) == 1 + PATIENCE
 
 
 def test_a_disturbed_one_is_taken_again(teacher: Graph, task: TaskData, real: Measurement) -> None:
@@ -113,8 +122,8 @@ def test_a_machine_that_stays_busy_is_said_and_nothing_is_remembered(
 
 
 def test_the_teachers_best_latency_is_what_counts(teacher: Graph, task: TaskData, real: Measurement) -> None:
-    one, meter = environment(teacher, task, real, (90, 200), (30, 100), (50, 200), (60, 120))
+    one, meter = environment(teacher, task, real, (90, 200), (30, 100), (50, 200), (60, 105))
     assert one.measure(HALF).metrics["latency_ratio"] == 0.45  # nothing was known yet
     one.measure(QUARTER)
-    assert one.measure(Candidate(widths={"conv1": 8})).metrics["latency_ratio"] == 0.5
+    assert one.measure(Candidate(widths={"conv1": 8})).metrics["latency_ratio"] == 60 / 105
     assert len(meter.asked_s) == 4

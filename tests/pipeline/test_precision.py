@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 
 from deploycompress.errors import ModelError
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
@@ -19,7 +17,7 @@ from deploycompress.pipeline.result import Result
 from deploycompress.pipeline.run import compress
 from deploycompress.report.summary import render_summary
 from deploycompress.train.data import load_data
-from tests.digits import DigitsNet, trained_digits_net
+from tests.digits import DigitsNet, trained_digits_net, unequal
 
 pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
 
@@ -124,19 +122,8 @@ def test_an_already_quantised_model_is_refused_with_what_to_do(int8: Result, tmp
         compress(int8.out / "model.onnx", profile="x86", data="digits#train", constraints=(LIMIT,))
 
 
-def _unequal(teacher: DigitsNet) -> DigitsNet:
-    """Scale channels against each other: the same function, with weights that one grid for all of them cannot hold."""
-    network = copy.deepcopy(teacher)
-    scales = 10 ** (torch.rand(32, generator=torch.Generator().manual_seed(1)) * 3 - 1.5)
-    with torch.no_grad():
-        network.bn2.weight.mul_(scales)
-        network.bn2.bias.mul_(scales)
-        network.conv3.weight /= scales[None, :, None, None]
-    return network
-
-
 def test_auto_never_ships_what_is_slower_than_single_precision(teacher: DigitsNet, tmp_path: Path) -> None:
-    result = _run(_unequal(teacher), "auto", tmp_path / "out", "quantization.loss=0", "quantization.most_higher=1")
+    result = _run(unequal(teacher), "auto", tmp_path / "out", "quantization.loss=0", "quantization.most_higher=1")
     rows = {(row["network"], row["precision"]): row["latency_ratio"] for row in result.document["precision"]["table"]}
     name = result.document["precision"]["name"]
     assert result.document["plan"].get("precision", "fp32") == name
@@ -157,7 +144,8 @@ def test_a_metric_in_other_units_leaves_training_in_8_bits_its_chance(
     monkeypatch.syspath_prepend(tmp_path)
     result = compress(
         teacher, profile="x86", data="digits#train", metric="percent:right", precision="int8", constraints=(LIMIT,),
-        input_shape=(1, 1, 8, 8), evaluations=2, epochs=2, settings=QUICKLY,
+        input_shape=(1, 1, 8, 8), evaluations=2, epochs=2,
+        settings=(*QUICKLY, "training.adaptive=true", "training.peak_rate=0.003"),
     )  # fmt: skip
     scores = result.document["precision"]["validation"]
     assert 0.5 < scores["calibrated"] < 1.5, "relative to the teacher, as training judges"

@@ -25,6 +25,11 @@ def test_papers_numbers_are_the_defaults() -> None:
     assert (n2n.rollouts, n2n.removal_learning_rate, n2n.shrinkage_learning_rate) == (5, 0.003, 0.1)
 
 
+def test_settings_that_go_together_may_come_in_any_order() -> None:
+    settings = read_settings(["training.adaptive=true", "training.peak_rate=0.001", "loss.kind=l2"], "joint").training
+    assert (settings.adaptive, settings.peak_rate, settings.loss.kind) == (True, 0.001, LossKind.L2)
+
+
 def test_each_section_and_type_can_be_set() -> None:
     settings = read_settings(
         [

@@ -105,6 +105,17 @@ def test_input_that_is_an_output_stays_as_it_was_given() -> None:
     np.testing.assert_array_equal(session(found).run(["x"], {"x": batch})[0], batch)
 
 
+def test_turned_parameter_that_is_added_stays_in_float() -> None:
+    net = start()
+    turned = net.op("Transpose", net.normal("position", 1, 8, 8, 4), perm=[0, 3, 1, 2], width=4)
+    graph = net.finish(net.op("Relu", net.op("Add", net.conv("x", 4), turned, width=4)), input_shape=(3, 8, 8))
+    batch = images()
+
+    for found in (in_int8(graph), costed_form(graph, Precision.INT8, FORM)):
+        assert Counter(node.op for node in found.nodes)["QuantizeLinear"] > 0
+    assert relative_rms(outputs(in_int8(graph), batch), outputs(graph, batch)) < 0.05
+
+
 @pytest.mark.parametrize("order", [(5.0, 0.001), (0.001, 5.0)])
 def test_biases_of_unlike_size_beside_a_shared_kernel_come_out_right(order: tuple[float, float]) -> None:
     net = start()

@@ -130,11 +130,11 @@ def test_a_deadline_ends_the_run_with_a_check(teacher: nn.Module, task: TaskData
 
 
 def test_measuring_the_pace_changes_nothing_of_the_result(teacher: nn.Module, task: TaskData) -> None:
-    student = digits_net(4, seed=1)
+    student = digits_net(4, seed=1, dropout=0.5)
     settings = DistilSettings(steps=6, seconds=1e6, checks=2, compute=CPU)
     report: DistilReport = distil(student, teacher, task, settings=settings, generator=make_generator(5))
     assert report.corrections == 0
-    assert same(weights_of(student), short_run(teacher, task, seed=5))
+    assert same(weights_of(student), short_run(teacher, task, seed=5, dropout=0.5))
 
 
 def test_progress_is_told_after_each_step(teacher: nn.Module, task: TaskData) -> None:
@@ -156,6 +156,19 @@ def test_a_run_without_an_end_is_refused(teacher: nn.Module, task: TaskData) -> 
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         DistilSettings(**wrong)  # type: ignore[arg-type]  # one number among fields of several types
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ({"features": 0.1, "compiles": True}, "features and compiles"),
+        ({"pasted": 0.5, "augments": False}, "pasted makes views, and augments is off"),
+        ({"adaptive": True}, "give peak_rate, too"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(pair: dict[str, float], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        DistilSettings(**pair)  # type: ignore[arg-type]  # likewise
 
 
 def test_training_without_progress_ends_when_patience_does(teacher: nn.Module, task: TaskData) -> None:
