@@ -84,7 +84,7 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
 
 def _default_budget(options: CompressOptions) -> float | None:
     """Say what a run takes that was given no time: none where students and epochs bound it."""
-    from deploycompress.pipeline.budget import DEFAULT_BUDGET_S  # torch: not for --help
+    from deploycompress.pipeline.budget import DEFAULT_BUDGET_S
 
     return None if options["evaluations"] and options["epochs"] else DEFAULT_BUDGET_S
 

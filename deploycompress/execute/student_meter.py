@@ -140,7 +140,7 @@ class StudentMeter:
                 quietest = found
             if self._is_within(QUIET, quietest) or (attempt >= PATIENCE - 1 and self._is_within(DISTURBED, quietest)):
                 return quietest
-            if attempt < ATTEMPTS - 1:
+            if attempt < ATTEMPTS - 1 and not self._is_within(DISTURBED, found):
                 time.sleep(PAUSE_S * 2**attempt)
         raise FailedMeasurementError(
             FailureKind.INCONCLUSIVE,

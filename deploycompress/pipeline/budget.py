@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from deploycompress.errors import UsageError
-from deploycompress.train.distil_settings import DistilSettings
+
+if TYPE_CHECKING:  # torch: the default budget is shown by --dry-run
+    from deploycompress.train.distil_settings import DistilSettings
 
 DEFAULT_BUDGET_S = 900.0
 DEFAULT_EVALUATIONS = 100
