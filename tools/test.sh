@@ -7,4 +7,5 @@ cd "$ROOT"
 "$VENV/bin/ruff" check .
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/mypy"
-exec "$VENV/bin/python" -m pytest -m "not slow" "$@"
+WORKERS="$("$VENV/bin/python" -c 'from deploycompress.local_machine import usable_cores; print(min(usable_cores(), 4))')"
+exec "$VENV/bin/python" -m pytest -m "not slow" -n "$WORKERS" --dist loadfile "$@"
