@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from deploycompress.constraint import ANALYTIC_METRICS
+from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.measuring.failure import FailedMeasurementError
 from deploycompress.measuring.meter import trusted_starts
@@ -48,7 +48,7 @@ def confirmed(
         for entry in few:
             if len(held) == count or (left_s is not None and time.monotonic() - started > TIME_SHARE * left_s):
                 break
-            rows = _measured(job, environment, entry.plan)
+            rows = _measured(job, environment, entry.plan, limits)
             if rows is not None and all(row["ok"] for row in rows):
                 held.append(entry)
                 task.advance()
@@ -62,7 +62,7 @@ def confirmed(
     return (min((entry for entry in few if entry.key in excess), key=lambda entry: excess[entry.key]),)
 
 
-def _measured(job: Job, environment: LocalEnvironment, plan: Plan) -> list[Row] | None:
+def _measured(job: Job, environment: LocalEnvironment, plan: Plan, limits: Sequence[Constraint]) -> list[Row] | None:
     """Measure one student and judge it; none where that fails."""
     ship = job.settings.ship
     try:
@@ -72,7 +72,6 @@ def _measured(job: Job, environment: LocalEnvironment, plan: Plan) -> list[Row] 
     except FailedMeasurementError as error:
         job.progress.warning(f"One of the best students could not be measured thoroughly: {error}")
         return None
-    limits = [row for row in job.constraints if "accuracy" not in row.metrics]
     rows = judge(limits, metrics, found)
     job.progress.message("Measured thoroughly: " + "; ".join(map(_said, rows)) + ".")
     return rows
