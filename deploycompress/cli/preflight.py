@@ -59,6 +59,8 @@ def check_request(source: Path, options: CompressOptions, out: Path) -> None:
 
 def describe_request(source: Path, options: CompressOptions, out: Path) -> Mapping[str, object]:
     """List what a run would do, in words that JSON can hold."""
+    from deploycompress.pipeline.budget import seconds_of
+
     limits = list(options["constraints"]) or "those of the profile"
     return {
         "model": str(source),
@@ -73,20 +75,13 @@ def describe_request(source: Path, options: CompressOptions, out: Path) -> Mappi
         "search": options["search"],
         "policy": None if options["policy"] is None else str(options["policy"]),
         "settings": list(options["settings"]),
-        "budget_s": options["budget"] or _default_budget(options),
+        "budget_s": seconds_of(options["budget"], evaluations=options["evaluations"], epochs=options["epochs"]),
         "evaluations": options["evaluations"],
         "epochs": options["epochs"],
         "seed": options["seed"],
         "read_when_it_runs": ["--set", "--normalize", "--metric", "--arch"],
         "would_write": [str(out / name) for name in (MODEL_FILE, RESULT_FILE, "trace.jsonl")],
     }
-
-
-def _default_budget(options: CompressOptions) -> float | None:
-    """Say what a run takes that was given no time: none where students and epochs bound it."""
-    from deploycompress.pipeline.budget import DEFAULT_BUDGET_S
-
-    return None if options["evaluations"] and options["epochs"] else DEFAULT_BUDGET_S
 
 
 def check_model(source: Path) -> None:

@@ -26,6 +26,12 @@ MOST_EVALUATIONS = 1000
 ROOM_FOR_ERROR = 0.85  # evaluations later in a search are not always as cheap as the first
 
 
+def seconds_of(budget: float | None, *, evaluations: int | None, epochs: int | None) -> float | None:
+    """Give the seconds of a run; where none were named the default, unless students and epochs bound it anyway."""
+    is_open_ended = evaluations is not None and epochs is not None
+    return DEFAULT_BUDGET_S if budget is None and not is_open_ended else budget
+
+
 class Stopwatch:
     """Says how much of a budget is left, by a clock that never jumps.
 

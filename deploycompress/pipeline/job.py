@@ -13,7 +13,7 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.constraint import Constraint, parse_constraint
 from deploycompress.errors import MissingShapeError, UsageError
 from deploycompress.graph import Graph
-from deploycompress.pipeline.budget import DEFAULT_BUDGET_S, Stopwatch
+from deploycompress.pipeline.budget import Stopwatch, seconds_of
 from deploycompress.pipeline.data_free import VALIDATION_SHARE, MadeUp, make_up_data
 from deploycompress.pipeline.policies import with_policy
 from deploycompress.pipeline.precision_asked import AUTO, native_warning, read_precision
@@ -159,8 +159,7 @@ def prepare(request: Request, *, spent_s: float = 0.0) -> Job:
     profile = request.profile if isinstance(request.profile, Profile) else load_profile(request.profile)
     rows = _read_rows(request, profile)
     progress = request.progress or SilentProgress()
-    is_open_ended = request.evaluations is not None and request.epochs is not None
-    budget_s = DEFAULT_BUDGET_S if request.budget is None and not is_open_ended else request.budget
+    budget_s = seconds_of(request.budget, evaluations=request.evaluations, epochs=request.epochs)
     clock = Stopwatch(budget_s, spent_s=spent_s)
     is_calibrated = request.data is not None or settings.quantization.synthesizes
     precision = _read_precision(request, profile, progress, is_calibrated=is_calibrated)

@@ -11,7 +11,8 @@ from typing import cast
 
 import pytest
 
-from deploycompress.evaluation import Evaluation
+from deploycompress.constraint import parse_constraint
+from deploycompress.evaluation import Evaluation, Evidence
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.measuring.devices import open_devices
 from deploycompress.measuring.failure import FailedMeasurementError, FailureKind
@@ -29,7 +30,7 @@ from tests.pipeline.test_request_file import REQUEST
 
 pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
 
-STARTS, ROUNDS, TEACHER_NS = 7, 4, 1_000_000
+STARTS, ROUNDS, TEACHER_NS = 7, 8, 1_000_000
 
 
 class Chosen:
@@ -110,3 +111,16 @@ def test_without_time_the_searchs_own_word_counts(job: Job, real: Measurement) -
     found = confirmed(job, cast(LocalEnvironment, environment), _trace(settings), settings, 1)
     assert [entry.key for entry in found] == ["best"]
     assert environment.asked == []
+
+
+def test_a_stand_in_for_the_device_still_tells_the_best_from_the_rest(job: Job, real: Measurement) -> None:
+    limit = parse_constraint("latency_ms <= 0.5")
+    job = replace(job, clock=Stopwatch(None), constraints=(limit,))
+    proxy = replace(real, conditions=replace(real.conditions, evidence=Evidence.PROXY))
+    environment = Chosen(proxy, {"best": 0.6, "second": 0.4, "third": 0.3})
+    trace = [
+        replace(entry, evaluation=replace(entry.evaluation, metrics={**entry.evaluation.metrics, "latency_ms": 0.4}))
+        for entry in _trace(RewardSettings())
+    ]
+    found = confirmed(job, cast(LocalEnvironment, environment), trace, RewardSettings(constraints=(limit,)), 1)
+    assert [entry.key for entry in found] == ["second"]

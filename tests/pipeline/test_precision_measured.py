@@ -21,6 +21,9 @@ from tests.pipeline.test_request_file import REQUEST
 pytest.importorskip("sklearn", reason="scikit-learn has the digits (pip install deploycompress[demo])")
 
 
+TEACHER_NS = 1_000_000
+
+
 class Failing:
     """Devices whose provider fails in everything but single precision."""
 
@@ -41,9 +44,24 @@ def job() -> Job:
     )  # fmt: skip
 
 
-def test_the_fastest_that_can_be_measured_is_taken(job: Job) -> None:
+class Chosen:
+    """Gives a real record with the latency that the test chose."""
+
+    def __init__(self, real: Measurement, ratio: float) -> None:
+        self._found = replace(real, starts=(1,), student_ns=((int(ratio * TEACHER_NS),),), baseline_ns=((TEACHER_NS,),))
+
+    def measure(self, *_: object, **__: object) -> Measurement:
+        return self._found
+
+
+@pytest.mark.parametrize(("ratio", "fastest"), [(0.5, Precision.INT8), (2.0, Precision.FP32)])
+def test_the_fastest_is_taken(job: Job, ratio: float, fastest: Precision) -> None:
     with open_devices(job.profile, (), job.progress.warning) as devices:
-        assert with_precision(job, devices).precision in (Precision.FP32, Precision.INT8)
+        real = devices.measure(job.teacher, baseline=job.teacher, max_seconds=0.0)
+    assert with_precision(job, cast(Devices, Chosen(real, ratio))).precision is fastest
+
+
+def test_what_cannot_be_measured_is_no_choice(job: Job) -> None:
     rejecting = cast(Devices, Failing(FailureKind.REJECTED))
     assert with_precision(job, rejecting).precision is Precision.FP32
 
