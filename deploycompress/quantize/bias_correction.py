@@ -15,11 +15,10 @@ from deploycompress.errors import DataError
 from deploycompress.graph import Array, Graph, Node
 from deploycompress.profile_precision import Int8Format
 from deploycompress.quantize.affine import codes
-from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.placement import Layer, place
 from deploycompress.quantize.running import check_batch, open_port, runner
 from deploycompress.quantize.static import layer_affine, scale_axis
-from deploycompress.quantize.support import require_float, require_single
+from deploycompress.quantize.support import plain_single
 
 CORRECTED = frozenset({"Conv", "Gemm"})
 
@@ -43,9 +42,7 @@ def bias_corrected(
         DataError: there are no batches, or they do not fit.
         ModelError: the network has a lower precision already.
     """
-    require_float(shipped)
-    require_single(shipped)
-    graph = with_plain_weights(shipped)
+    graph = plain_single(shipped)
     nodes = {node.name: node for node in graph.nodes}
     layers = [layer for layer in place(graph, higher).layers if nodes[layer.node].op in CORRECTED]
     shifts = _mean_shifts(graph, layers, batches, form) if layers else []

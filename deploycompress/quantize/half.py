@@ -11,11 +11,10 @@ from onnx import TensorProto
 from deploycompress.graph import Array, Graph, Node, graph_from_onnx, prune_unused
 from deploycompress.measuring.element_types import element_types
 from deploycompress.measuring.integer_kernels import LAYERS
-from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.half_operators import why_not_half
 from deploycompress.quantize.layers import layer_of, require_layers
 from deploycompress.quantize.operators import FLOAT_LAYERS
-from deploycompress.quantize.support import require_float, require_single
+from deploycompress.quantize.support import plain_single
 
 ROUNDED_TO_ZERO = 2.0**-25
 """Half of the smallest number above zero; what is not larger is nearer to zero."""
@@ -36,9 +35,7 @@ def half(shipped: Graph, *, higher: Collection[str] = (), nodes: Collection[str]
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    require_float(shipped)
-    require_single(shipped)
-    graph = with_plain_weights(shipped)
+    graph = plain_single(shipped)
     require_layers(higher, graph)
     kept = {
         node.name

@@ -14,9 +14,8 @@ from onnx import TensorProto
 from deploycompress.errors import DataError
 from deploycompress.graph import Array, Graph, Node
 from deploycompress.measuring.element_types import element_types
-from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.running import values_seen
-from deploycompress.quantize.support import require_float, require_single
+from deploycompress.quantize.support import plain_single
 
 LARGEST_SAFE = 6e4
 """Of the 65504 that half precision holds; the rest is for images that reach somewhat further than those seen."""
@@ -38,9 +37,7 @@ def overflowing(shipped: Graph, batches: Iterable[Array]) -> Mapping[str, str]:
         DataError: there are no batches, they do not fit, or an activation is infinite or NaN.
         ModelError: the network has a lower precision already.
     """
-    require_float(shipped)
-    require_single(shipped)
-    graph = with_plain_weights(shipped)
+    graph = plain_single(shipped)
     largest = _largest(graph, batches)
     reasons = ((node.name, _reason(node, largest)) for node in graph.nodes)
     return {name: reason for name, reason in reasons if reason}

@@ -10,11 +10,10 @@ import numpy as np
 
 from deploycompress.errors import DataError
 from deploycompress.graph import Array, Graph
-from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.histogram import MagnitudeHistogram, entropy_limit, percentile_limit
 from deploycompress.quantize.placement import place
 from deploycompress.quantize.running import only_input, values_seen
-from deploycompress.quantize.support import require_float, require_single
+from deploycompress.quantize.support import plain_single
 
 
 class RangeMethod(StrEnum):
@@ -64,9 +63,7 @@ def find_ranges(shipped: Graph, batches: Iterable[Array], *, method: RangeMethod
         DataError: there are no batches, they do not fit, or an activation is infinite or NaN.
         ModelError: the network has a lower precision already.
     """
-    require_float(shipped)
-    require_single(shipped)
-    graph = with_plain_weights(shipped)
+    graph = plain_single(shipped)
     source = only_input(graph).name
     tensors = [name for name, owner in place(graph, ()).scaled_as.items() if name != source]
     seen = {name: _Seen(name=name, has_histogram=method is not RangeMethod.MIN_MAX) for name in [source, *tensors]}

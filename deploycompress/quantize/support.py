@@ -47,6 +47,17 @@ def require_single(graph: Graph) -> None:
         )
 
 
+def plain_single(shipped: Graph) -> Graph:
+    """Refuse a model of lower precision already, and see its parameters through Transpose, Identity and Cast.
+
+    Raises:
+        ModelError: it is quantised, or its weights have 16 bits.
+    """
+    require_float(shipped)
+    require_single(shipped)
+    return with_plain_weights(shipped)
+
+
 def require_opset(graph: Graph) -> None:
     """Refuse a model whose operator set cannot say what 8-bit graphs need.
 
