@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.measuring.failure import FailedMeasurementError
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.meter import trusted_starts
-from deploycompress.pipeline.gate import Row, judge
+from deploycompress.pipeline.gate import THOROUGH_STARTS, THOROUGH_TIME, Row, judge, until_conclusive
 from deploycompress.pipeline.job import Job
 from deploycompress.plan import Plan
 from deploycompress.search.outcome import TraceEntry, best_few
@@ -63,16 +64,22 @@ def confirmed(
 
 
 def _measured(job: Job, environment: LocalEnvironment, plan: Plan, limits: Sequence[Constraint]) -> list[Row] | None:
-    """Measure one student and judge it; none where that fails."""
+    """Measure one student and judge it, as what ships is measured and judged; none where that fails."""
     ship = job.settings.ship
-    try:
+
+    def take(again: bool) -> tuple[Measurement, list[Row]]:
         metrics, found = environment.measure_thoroughly(
-            plan, seconds=ship.seconds, starts=ship.starts or trusted_starts(job.profile)
+            plan,
+            seconds=ship.seconds * (THOROUGH_TIME if again else 1),
+            starts=(ship.starts or trusted_starts(job.profile)) * (THOROUGH_STARTS if again else 1),
         )
+        return found, judge(limits, metrics, found, allow_proxy=True)  # as the search took them
+
+    try:
+        _, rows = until_conclusive(take)
     except FailedMeasurementError as error:
         job.progress.warning(f"One of the best students could not be measured thoroughly: {error}")
         return None
-    rows = judge(limits, metrics, found, allow_proxy=True)  # as the search took them; what ships is judged strictly
     job.progress.message("Measured thoroughly: " + "; ".join(map(_said, rows)) + ".")
     return rows
 

@@ -24,6 +24,7 @@ from deploycompress.quantize.layers import require_layers
 from deploycompress.quantize.placement import Placement, place
 from deploycompress.quantize.ranges import Ranges
 from deploycompress.quantize.shield import shielded
+from deploycompress.quantize.shortcuts import convolved_shortcuts
 from deploycompress.quantize.support import require_float, require_opset, require_single
 from deploycompress.quantize.write import write_pairs
 
@@ -51,6 +52,7 @@ def quantized(
     require_opset(shipped)
     graph = with_plain_weights(shipped)
     require_layers(higher, graph)
+    graph = convolved_shortcuts(graph, place(graph, higher).nodes)
     placement = place(graph, higher)
     producers = graph.producers()
     activations = {

@@ -247,8 +247,9 @@ class _Run:
             now = time.monotonic()
             asked = max(min(self._step, self._pace.asked_steps) - self._timed_step, 0)
             foreseen_s, passed_s = steps * self._costs.step_s + asked * self._costs.ask_s, now - self._timed_at
-            # nothing is foreseen where a deadline came up on the way
-            known = self._costs.at_speed(passed_s / foreseen_s) if foreseen_s else None
+            # nothing is foreseen where a deadline came up on the way; one slow stretch, often somebody else's, is half
+            # believed
+            known = self._costs.at_speed(math.sqrt(passed_s / foreseen_s)) if foreseen_s else None
             self._costs = known or replace(self._costs, step_s=passed_s / steps)
             self._timed_step, self._timed_at = self._step, now
 

@@ -34,10 +34,13 @@ STARTS, ROUNDS, TEACHER_NS = 7, 8, 1_000_000
 
 
 class Chosen:
-    """Measures nothing: each student takes what was chosen for it, of the teacher's time, or fails."""
+    """Measures nothing: each student takes what was chosen for it, of the teacher's time, or fails.
 
-    def __init__(self, real: Measurement, ratios: Mapping[str, float]) -> None:
-        self.real, self.ratios = real, ratios
+    Where a first reading was chosen, too, that is what every other process of it says.
+    """
+
+    def __init__(self, real: Measurement, ratios: Mapping[str, float], **first: float) -> None:
+        self.real, self.ratios, self.first = real, ratios, first
         self.asked: list[str] = []
 
     def measure_thoroughly(self, plan: Plan, **_: object) -> tuple[dict[str, float], Measurement]:
@@ -45,12 +48,14 @@ class Chosen:
         self.asked.append(name)
         if name not in self.ratios:
             raise FailedMeasurementError(FailureKind.INCONCLUSIVE, "too busy")
-        rounds = STARTS * ROUNDS
+        usual = self.ratios[name]
+        other = self.first.pop(name, usual)
+        starts = [(int((other if start % 2 else usual) * TEACHER_NS),) for start in range(STARTS)]
         found = replace(
             self.real,
             starts=(ROUNDS,) * STARTS,
-            student_ns=((int(self.ratios[name] * TEACHER_NS),),) * rounds,
-            baseline_ns=((TEACHER_NS,),) * rounds,
+            student_ns=tuple(taken for taken in starts for _ in range(ROUNDS)),
+            baseline_ns=((TEACHER_NS,),) * STARTS * ROUNDS,
         )
         return found.metrics(), found
 
@@ -103,6 +108,15 @@ def test_the_best_that_is_shown_to_meet_the_limit_wins(
     found = confirmed(job, cast(LocalEnvironment, environment), _trace(settings), settings, count)
     assert [entry.key for entry in found] == wins
     assert environment.asked == asked
+
+
+def test_a_student_of_whom_noise_says_both_is_measured_once_more(job: Job, real: Measurement) -> None:
+    job = replace(job, clock=Stopwatch(None))
+    settings = RewardSettings(constraints=job.constraints)
+    environment = Chosen(real, {"best": 0.48, "second": 0.4}, best=0.54)
+    found = confirmed(job, cast(LocalEnvironment, environment), _trace(settings), settings, 1)
+    assert [entry.key for entry in found] == ["best"]
+    assert environment.asked == ["best", "best"]
 
 
 def test_without_time_the_searchs_own_word_counts(job: Job, real: Measurement) -> None:

@@ -29,7 +29,7 @@ def test_residual_network_is_computed_in_integers(tmp_path: Path) -> None:
     graph = shipped_form(residual_net())
     found = computed(in_int8(graph), tmp_path)
 
-    assert found["QLinearConv"] == 7
+    assert found["QLinearConv"] == 7 + 1  # the shortcut, too
     assert found["QLinearAdd"] == 3
     assert found["QLinearGlobalAveragePool"] == 1
     assert found["QGemm"] == 1
@@ -67,7 +67,7 @@ def test_final_weights_and_biases_are_integers() -> None:
     sources = [graph.weights[node.input(0)] for node in graph.nodes if node.outputs[0] in read]
 
     assert {array.dtype.name for array in sources} == {"int8", "int32"}
-    assert len(sources) == len(read) == 16
+    assert len(sources) == len(read) == 16 + 1  # the shortcut has no bias
     assert not any(array.dtype == np.float32 and array.ndim > 1 for array in graph.weights.values())
 
 
@@ -142,7 +142,10 @@ def test_trainable_graph_keeps_float_weights_under_their_names() -> None:
     graph = shipped_form(residual_net())
     trainable = in_int8(graph, trainable=True)
 
-    for name, array in graph.weights.items():
+    read = {name for node in trainable.nodes for name in node.inputs}
+    parameters = {name: array for name, array in graph.weights.items() if array.dtype == np.float32}
+    assert set(parameters) <= read
+    for name, array in parameters.items():
         np.testing.assert_array_equal(trainable.weights[name], array)
 
 
@@ -173,7 +176,7 @@ def test_higher_layers_stay_in_float(tmp_path: Path) -> None:
     names = layers(graph)
     found = computed(in_int8(graph, higher=(names[1], names[-1])), tmp_path)
 
-    assert found["QLinearConv"] == 6
+    assert found["QLinearConv"] == 6 + 1
     assert found["Conv"] + found["FusedConv"] == 1
     assert found["Gemm"] == 1
     assert found["QGemm"] == 0
