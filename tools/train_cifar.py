@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from torch import nn
 
 from deploycompress.train.accuracy import accuracy
 from deploycompress.train.batches import default_augmentation
-from deploycompress.train.compute import training_compute
+from deploycompress.train.compute import Compute, training_compute
 from deploycompress.train.data import load_data
 from deploycompress.train.dataset import Dataset
 from deploycompress.train.generator import make_generator
@@ -36,6 +37,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=SHARED / "data" / "cifar10", help="folder of the .npz files")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--fp32", action="store_true", help="faster for MobileNets, whose gradients are slow in bfloat16"
+    )
     parser.add_argument("--out", type=Path, required=True, help="file for the state dict")
     options = parser.parse_args()
     module, _, name = options.factory.partition(":")
@@ -43,7 +47,8 @@ def main() -> int:
     network = getattr(importlib.import_module(module), name)()
     training = load_data(str(options.data / "train-*.npz"), input_shape=(3, 32, 32), num_classes=10)
     normalization = make_normalization("imagenet", training)
-    train(network, training, normalization, epochs=options.epochs, seed=options.seed)
+    compute = replace(training_compute(), bf16=False) if options.fp32 else training_compute()
+    train(network, training, normalization, compute=compute, epochs=options.epochs, seed=options.seed)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), options.out)
     test = load_data(str(options.data / "test.npz"), input_shape=(3, 32, 32), num_classes=10)
@@ -51,9 +56,10 @@ def main() -> int:
     return 0
 
 
-def train(network: nn.Module, data: Dataset, normalization: Normalization, *, epochs: int, seed: int) -> None:
+def train(
+    network: nn.Module, data: Dataset, normalization: Normalization, *, compute: Compute, epochs: int, seed: int
+) -> None:
     """Train a network in place."""
-    compute = training_compute()
     network.to(memory_format=compute.memory_format).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=PEAK, momentum=MOMENTUM, weight_decay=DECAY, nesterov=True)
     steps = epochs * len(data) // BATCH

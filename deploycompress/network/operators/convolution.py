@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from deploycompress.network.operator import Kernel, NodeContext, Operator
-from deploycompress.network.operators.windows import WINDOW_ATTRIBUTES, torch_pads, window_axes
+from deploycompress.network.operators.windows import WINDOW_ATTRIBUTES, Axis, torch_pads, window_axes
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+_NEARLY_DEPTHWISE = 2
+"""Channels that a filter of such a convolution reads at most."""
+_USUAL_KERNEL = 3
 
 
 def _kernel_shape(context: NodeContext) -> tuple[int, ...]:
@@ -24,6 +30,8 @@ def _kernel_shape(context: NodeContext) -> tuple[int, ...]:
 def _convolution(context: NodeContext) -> Kernel:
     axes = window_axes(context, _kernel_shape(context))
     convolve = _CONVOLUTIONS[len(axes)]
+    if _is_slow_in_bf16(context, axes):
+        convolve = _in_single_precision(convolve)
     groups = int(context.attribute("group", 1))
     stride = tuple(axis.stride for axis in axes)
     dilation = tuple(axis.dilation for axis in axes)
@@ -40,6 +48,26 @@ def _convolution(context: NodeContext) -> Kernel:
         return convolve(F.pad(x, pads), weight, bias, stride, 0, dilation, groups)
 
     return run_padded
+
+
+def _is_slow_in_bf16(context: NodeContext, axes: Sequence[Axis]) -> bool:
+    """Whether torch's processor kernels for bfloat16 lack a fast gradient; see `docs/recover.md` for times."""
+    is_usual = all(axis.stride == axis.dilation == 1 and axis.kernel <= min(_USUAL_KERNEL, axis.size) for axis in axes)
+    return int(context.attribute("group", 1)) > 1 and context.shape(1)[1] <= _NEARLY_DEPTHWISE and not is_usual
+
+
+def _in_single_precision(convolve: Kernel) -> Kernel:
+    """Let a convolution ignore on the processor that others are carried out in bfloat16."""
+
+    def run(x: Tensor, weight: Tensor, bias: Tensor | None, *how: object) -> Tensor:
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            as_it_is: Tensor = convolve(x, weight, bias, *how)
+            return as_it_is
+        with torch.autocast("cpu", enabled=False):
+            found: Tensor = convolve(x.float(), weight.float(), None if bias is None else bias.float(), *how)
+        return found.to(torch.get_autocast_dtype("cpu"))
+
+    return run
 
 
 def _transposed_convolution(context: NodeContext) -> Kernel:
