@@ -92,6 +92,25 @@ def test_autocast_computes_in_bfloat16_and_trains_in_float32(graph: Graph, image
     )
 
 
+@pytest.mark.parametrize(
+    ("kernel", "stride", "size", "is_single"), [(3, 2, 8, True), (5, 1, 8, True), (3, 1, 2, True), (3, 1, 8, False)]
+)
+def test_depthwise_convolutions_without_a_fast_gradient_ignore_bfloat16(
+    kernel: int, stride: int, size: int, *, is_single: bool
+) -> None:
+    layer = torch.nn.Conv2d(8, 8, kernel, stride=stride, padding=kernel // 2, groups=8)
+    x = torch.randn(2, 8, size, size, generator=torch.Generator().manual_seed(0))
+    module = to_torch(export(layer.eval(), x.shape))
+    with torch.autocast("cpu", torch.bfloat16):
+        got = module(x)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, module(x).bfloat16()) == is_single
+    got.float().sum().backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in module.parameters()
+    )
+
+
 def test_double_precision_is_closer_to_itself_than_single(graph: Graph, images: torch.Tensor) -> None:
     module = to_torch(graph)
     single = module(images)
