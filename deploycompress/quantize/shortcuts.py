@@ -72,14 +72,14 @@ def _read(graph: Graph, pad: Node, producers: Mapping[str, Node]) -> tuple[Node,
     """Give the convolution, and its kernel, that a zero-padding of channels is with the slices before it."""
     output = _shape(graph, pad.outputs[0])
     is_zeros = pad.attributes.get("mode", b"constant") in (b"constant", "constant") and is_carrying(pad, graph)
-    if pad.op != "Pad" or not is_zeros or output is None or len(output) <= FIRST_OF_IMAGE:
+    if not is_zeros or output is None or len(output) <= FIRST_OF_IMAGE:
         return None
     before = _zeros_before(graph, pad, len(output))
     if before is None:
         return None
     source, strides = _unsliced(graph, pad.input(0), producers, len(output) - FIRST_OF_IMAGE)
     entry = _shape(graph, source)
-    if entry is None or source in graph.weights:
+    if entry is None:
         return None
     kernel = np.zeros((output[1], entry[1], *[1] * len(strides)), np.float32)
     kernel[before + np.arange(entry[1]), np.arange(entry[1])] = 1
