@@ -13,11 +13,11 @@ def student_metrics(
     """Give everything known of a student but its accuracy, under the names of `constraint.METRICS`.
 
     Args:
-        student: the graph that was measured, batch norm folded, in single precision.
+        student: as it ships, or in that very form, which in 8 bits may have some more weights (`quantize/`).
         teacher: what it was cut from, batch norm folded as well, so that folding alone saves nothing.
         measurement: of the student, beside the teacher.
         teacher_peak_bytes: the teacher's activation peak.
-        file: the student as it ships, or in that very form.
+        file: its bytes.
     """
     return {
         **measurement.metrics(),

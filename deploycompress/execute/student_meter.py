@@ -85,7 +85,7 @@ class StudentMeter:
         if key not in self._memory:
             with self._timer.stage("measure"):
                 costed = shipped if is_single else self._costed(shipped, higher)
-                self._remember(key, shipped, costed, self._undisturbed(costed))
+                self._remember(key, costed, self._undisturbed(costed))
         return self._memory[key]
 
     def measure_thoroughly(self, shipped: Graph, *, seconds: float, starts: int) -> tuple[Metrics, Measurement]:
@@ -97,7 +97,7 @@ class StudentMeter:
         with self._timer.stage("measure"):
             costed = self._costed(shipped, ())
             found = self._devices.measure(costed, baseline=self._baseline, max_seconds=seconds, starts=starts)
-            return self._metrics(shipped, costed, found), found
+            return self._metrics(costed, found), found
 
     def measure_ahead(self, students: Iterable[Graph]) -> None:
         """Measure many students at a time where several devices share the work; elsewhere this does nothing.
@@ -110,20 +110,20 @@ class StudentMeter:
         with self._timer.stage("measure"):
             costed = [self._costed(shipped, ()) for shipped in waiting.values()]
             found = self._devices.measure_all(costed, baseline=self._baseline, max_seconds=self._seconds)
-            for (key, shipped), one, measurement in zip(waiting.items(), costed, found, strict=True):
+            for key, one, measurement in zip(waiting, costed, found, strict=True):
                 if isinstance(measurement, Measurement) and self._is_within(QUIET, measurement):
-                    self._remember(key, shipped, one, measurement)
+                    self._remember(key, one, measurement)
 
-    def _remember(self, key: str, shipped: Graph, costed: Graph, found: Measurement) -> None:
-        metrics = self._metrics(shipped, costed, found)
+    def _remember(self, key: str, costed: Graph, found: Measurement) -> None:
+        metrics = self._metrics(costed, found)
         if structure_digest(costed) == self._baseline_structure:
             metrics = {**metrics, "latency_ratio": 1.0}  # by definition; noise must not let the teacher meet a limit
         self._memory[key] = metrics
 
-    def _metrics(self, shipped: Graph, costed: Graph, found: Measurement) -> Metrics:
+    def _metrics(self, costed: Graph, found: Measurement) -> Metrics:
         if self._with_rss:
             found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(costed))
-        return student_metrics(shipped, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
+        return student_metrics(costed, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
 
     def _undisturbed(self, shipped: Graph) -> Measurement:
         """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.

@@ -77,9 +77,8 @@ def build_document(job: Job, outcome: Outcome) -> Document:
         "p90": paired.baseline_percentile_ms(90),
         "n": len(paired.baseline_samples_ns),
     }
-    student = _network(outcome.lowered.single, paired, accuracy.student if accuracy else None)
+    student = _network(outcome.lowered.graph, paired, accuracy.student if accuracy else None)
     student["latency_ms"] = {**describe_latency(paired), "p90": paired.percentile_ms(90)}
-    student["weights_bytes"] = weights_bytes(outcome.lowered.graph)
     student["file_bytes"] = paired.file_bytes
     teacher["file_bytes"] = outcome.teacher_measurement.file_bytes
     ratio = paired.ratio_interval()

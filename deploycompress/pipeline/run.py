@@ -153,7 +153,7 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
         model = lowered.graph.to_bytes()
         parity = verify(lowered, module, job.teacher, found.plan, images=calibration_images(job)[0], seed=job.seed)
         counted = partial(
-            student_metrics, lowered.single, baseline, teacher_peak_bytes=teacher.activation_peak_bytes, file=model
+            student_metrics, lowered.graph, baseline, teacher_peak_bytes=teacher.activation_peak_bytes, file=model
         )
 
         def take(again: bool) -> tuple[Measurement, list[Row]]:

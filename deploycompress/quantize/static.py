@@ -19,6 +19,7 @@ from deploycompress.network.qdq_pairs import bounds_of, largest_weight_code
 from deploycompress.profile_precision import Int8Format
 from deploycompress.quantize.affine import Affine, activation_affine, weight_affine, within
 from deploycompress.quantize.constants import with_plain_weights
+from deploycompress.quantize.entry_channels import padded_entries
 from deploycompress.quantize.finish import fold_pairs
 from deploycompress.quantize.layers import require_layers
 from deploycompress.quantize.placement import Placement, place
@@ -91,10 +92,11 @@ def finished(trainable: Graph, form: Int8Format) -> Graph:
 def _folded(trainable: Graph, form: Int8Format) -> Graph:
     """Round weights, and what else the form rounds.
 
-    The shield stands against ONNX Runtime's CPU provider, and is made of what the forms with float biases are to avoid.
+    Shield and further channels are for ONNX Runtime's CPU provider, and forms with float biases are other providers';
+    the shield is made of what those are to avoid.
     """
     folded = fold_pairs(trainable, quantized_bias=form.quantized_bias)
-    return shielded(folded) if form.quantized_bias else folded
+    return padded_entries(shielded(folded)) if form.quantized_bias else folded
 
 
 def layer_affine(weight: Array, axis: int, form: Int8Format) -> Affine:

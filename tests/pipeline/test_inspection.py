@@ -112,13 +112,20 @@ def test_macs_that_depend_on_the_data_are_null_with_the_reason() -> None:
     assert {node["name"]: node["macs"] for node in document["nodes"]}["product"] is None
 
 
+SHORTCUT = 8 * 16
+"""Weights of the 1x1 convolution that a shortcut is in 8 bits, at four by four positions."""
+ENTRY = 8 * 9
+"""Zero weights that a fourth colour adds to the first convolution, at eight by eight positions."""
+
+
 def test_a_quantised_model_has_its_parameters_and_no_parts() -> None:
     graph = shipped_form(residual_net())
-    for other in (in_int8(graph), in_int8(graph, trainable=True)):
+    finished, trainable = in_int8(graph), in_int8(graph, trainable=True)
+    for other, entry in ((finished, ENTRY), (trainable, 0)):
         document = inspect(other)
 
-        shortcut = 8 * 16  # a 1x1 convolution in 8 bits, of four by four positions
-        assert (document["params"], document["macs"]) == (params(graph) + shortcut, macs(graph) + 4 * 4 * shortcut)
+        expected = (params(graph) + SHORTCUT + entry, macs(graph) + 4 * 4 * SHORTCUT + 8 * 8 * entry)
+        assert (document["params"], document["macs"]) == expected
         assert document["why_no_groups"].startswith("The model is quantised")
         assert document["groups"] == document["blocks"] == document["kernels"] == []
     assert inspect(graph)["why_no_groups"] == ""
@@ -129,5 +136,8 @@ def test_limits_on_parameters_hold_for_quantised_files(tmp_path: Path) -> None:
     in_int8(graph).save(tmp_path / "model.onnx")
     counts = read_subject(tmp_path / "model.onnx", load_profile("x86"), Loading()).counts()
 
-    assert counts == {"params": params(graph) + 8 * 16, "macs": macs(graph) + 4 * 4 * 8 * 16}  # the shortcut, too
+    assert counts == {
+        "params": params(graph) + SHORTCUT + ENTRY,
+        "macs": macs(graph) + 4 * 4 * SHORTCUT + 8 * 8 * ENTRY,
+    }
     assert counts["params"] > 1000

@@ -48,7 +48,10 @@ def test_float_layers_are_really_float(tmp_path: Path, name: str) -> None:
     for higher in (convolutions[:1], convolutions[1::2], convolutions):
         kernels = computed(in_int8(graph, higher=higher), tmp_path)
 
-        shortcuts = [node.op for node in graph.nodes].count("Pad") - kernels["Pad"]  # those have become convolutions
+        entry = int(convolutions[0] not in higher)  # gets a channel of zeros
+        shortcuts = (
+            [node.op for node in graph.nodes].count("Pad") + entry - kernels["Pad"]
+        )  # those are convolutions now
         assert kernels["QLinearConv"] == len(convolutions) - len(higher) + shortcuts
 
 

@@ -101,7 +101,9 @@ def test_scales_and_weights_are_those_of_quantize_static(tmp_path: Path) -> None
         if match is not None and match != name:
             # They run without optimisations, so that ranges differ in their last bit, and biases by a step.
             steps = 1 if array.dtype == np.int32 else 0
-            np.testing.assert_allclose(array.ravel(), theirs[match].ravel(), rtol=1e-6, atol=steps, err_msg=name)
+            expected = theirs[match]
+            array = array[:, : expected.shape[1]] if array.ndim == 4 else array  # without the channel of zeros
+            np.testing.assert_allclose(array.ravel(), expected.ravel(), rtol=1e-6, atol=steps, err_msg=name)
             compared += 1
     assert compared >= 30
 
