@@ -125,18 +125,23 @@ class Graph:
         weight = self.weights.get(tensor)
         return tuple(weight.shape) if weight is not None else self.shapes[tensor]
 
+    def known_shape_of(self, tensor: str) -> Shape | None:
+        """Give the shape of any tensor at batch size one, or nothing when a size of it or its rank is not known."""
+        weight = self.weights.get(tensor)
+        shape = tuple(weight.shape) if weight is not None else self.shapes.get(tensor)
+        return None if shape is None or UNKNOWN_SIZE in shape else shape
+
     def static_shape_of(self, tensor: str) -> Shape:
         """Give the shape of a tensor at batch size one, all of it known.
 
         Raises:
             ModelError: a size depends on the data, or the shape is unknown.
         """
-        weight = self.weights.get(tensor)
-        shape = tuple(weight.shape) if weight is not None else self.shapes.get(tensor)
-        if shape is None or UNKNOWN_SIZE in shape:
+        shape = self.known_shape_of(tensor)
+        if shape is None:
             raise ModelError(
-                f"The size of tensor {tensor!r} depends on the data ({shape or 'unknown rank'}), expected static "
-                "sizes: costs by arithmetic are not defined for this network."
+                f"The size of tensor {tensor!r} depends on the data ({self.shapes.get(tensor) or 'unknown rank'}), "
+                "expected static sizes: costs by arithmetic are not defined for this network."
             )
         return shape
 

@@ -1,6 +1,7 @@
-"""Lays whole runs in a lower precision out as a table: `python -m tools.precision_results RESULT_FOLDER...`.
+"""Lays whole runs in a lower precision out as a table: `python -m tools.precision_results docs/runs/*_int8-*.json`.
 
-Every figure is read from the runs' own result.json. With `--page` it goes into docs/benchmarks.md.
+Every figure is read from the runs' own result.json, copied there as NETWORK_PRECISION-LIMIT.json. With `--page` the
+table goes into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ Document = Mapping[str, Any]  # Any: parsed JSON
 def main() -> int:
     """Print the table, or write it into the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folders", nargs="+", type=Path, help="of runs, named as the table shall name the network")
+    parser.add_argument("runs", nargs="+", type=Path, help="result.json of each, named NETWORK_PRECISION-LIMIT.json")
     parser.add_argument("--page", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
-    text = table([(folder.name, json.loads((folder / "result.json").read_text())) for folder in options.folders])
+    text = table([(run.name.partition("_")[0], json.loads(run.read_text(encoding="utf-8"))) for run in options.runs])
     if options.page:
         PAGE.write_text(filled(PAGE.read_text(), {"runs": text}, tool=TOOL))
     else:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploycompress.channels.kinds import kind_of, weight_shape
-from deploycompress.graph import UNKNOWN_SIZE, Graph, Node, Shape
+from deploycompress.graph import Graph, Node, Shape
 
 TIED = ("depthwise", "grouped")
 """Beginnings of the kinds whose input and output widths are one."""
@@ -126,5 +126,5 @@ def _macs(layers: Sequence[Layer]) -> int:
 
 
 def _known(graph: Graph, tensor: str) -> Shape | None:
-    shape = graph.shapes.get(tensor)
-    return None if shape is None or len(shape) < 2 or UNKNOWN_SIZE in shape else shape
+    shape = graph.known_shape_of(tensor)
+    return None if shape is None or len(shape) < 2 else shape

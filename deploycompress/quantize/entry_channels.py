@@ -1,7 +1,8 @@
-"""Channels of zeros behind an image, so that the first convolution meets ONNX Runtime's fast integer kernel.
+"""Channels of zeros behind an image, so that the products of the first 8-bit convolution come in fours.
 
-Its processor provider multiplies 8-bit numbers by fours. Where the products of one output are no multiple of four, as
-the 27 of a 3x3 kernel over three colours, a convolution takes up to twice the time that it takes over four channels.
+Where the products of one output are no multiple of four, as the 27 of a 3x3 kernel over three colours, ONNX Runtime
+1.31 takes longer than over four channels: on x86 with VNNI 36 us against 19 for 16 filters at 32x32, 110 against 56 for
+32 filters with a step at 224x224, 1313 against 1087 for 7x7.
 """
 
 from __future__ import annotations

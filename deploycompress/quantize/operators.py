@@ -22,7 +22,8 @@ BETWEEN = frozenset(
         "ThresholdedRelu",
     }
 )
-"""Operators without an 8-bit kernel that mostly stand between those with one. What they give is rounded for 8-bit
+"""Operators without an 8-bit kernel that mostly stand between those with one (`hard_gates.py` has others do the work
+of two of them). What they give is rounded for 8-bit
 readers all the same: else the network would leave the layout of its 8-bit kernels, which costs more than rounding."""
 
 QUANTIZED = frozenset({"ConvInteger", "DynamicQuantizeLinear", "MatMulNBits", "MatMulBnb4"})

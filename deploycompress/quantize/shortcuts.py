@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape, prune_unused
+from deploycompress.graph import Array, Graph, Node, prune_unused
 from deploycompress.measuring.static import node_macs
 from deploycompress.quantize.operators import is_carrying
 
@@ -65,12 +65,12 @@ def _largest_beside(
 
 
 def _is_known(graph: Graph, node: Node) -> bool:
-    return all(_shape(graph, name) is not None for name in (node.input(0), node.outputs[0]))
+    return all(graph.known_shape_of(name) is not None for name in (node.input(0), node.outputs[0]))
 
 
 def _read(graph: Graph, pad: Node, producers: Mapping[str, Node]) -> tuple[Node, Array] | None:
     """Give the convolution, and its kernel, that a zero-padding of channels is with the slices before it."""
-    output = _shape(graph, pad.outputs[0])
+    output = graph.known_shape_of(pad.outputs[0])
     is_zeros = pad.attributes.get("mode", b"constant") in (b"constant", "constant") and is_carrying(pad, graph)
     if not is_zeros or output is None or len(output) <= FIRST_OF_IMAGE:
         return None
@@ -78,7 +78,7 @@ def _read(graph: Graph, pad: Node, producers: Mapping[str, Node]) -> tuple[Node,
     if before is None:
         return None
     source, strides = _unsliced(graph, pad.input(0), producers, len(output) - FIRST_OF_IMAGE)
-    entry = _shape(graph, source)
+    entry = graph.known_shape_of(source)
     if entry is None:
         return None
     kernel = np.zeros((output[1], entry[1], *[1] * len(strides)), np.float32)
@@ -118,7 +118,7 @@ def _unsliced(graph: Graph, name: str, producers: Mapping[str, Node], axes: int)
 
 def _steps(graph: Graph, node: Node) -> list[int] | None:
     """Give the step along each axis of the image of a slice that begins at the first position and goes to the last."""
-    entry, output = _shape(graph, node.input(0)), _shape(graph, node.outputs[0])
+    entry, output = graph.known_shape_of(node.input(0)), graph.known_shape_of(node.outputs[0])
     if node.op != "Slice" or not node.is_standard or entry is None or output is None:
         return None
     starts, _, axes, steps = (graph.weights.get(node.input(place)) for place in (1, 2, 3, 4))
@@ -127,8 +127,3 @@ def _steps(graph: Graph, node: Node) -> list[int] | None:
     along = {int(axis) % len(entry): int(step) for axis, step in zip(axes, steps, strict=True)}
     is_whole = all(output[axis] == -(-entry[axis] // step) for axis, step in along.items())
     return [along.get(axis, 1) for axis in range(FIRST_OF_IMAGE, len(entry))] if is_whole and min(along) > 1 else None
-
-
-def _shape(graph: Graph, name: str) -> Shape | None:
-    shape = graph.shapes.get(name)
-    return None if shape is None or UNKNOWN_SIZE in shape else shape

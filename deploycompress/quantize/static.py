@@ -21,6 +21,7 @@ from deploycompress.quantize.affine import Affine, activation_affine, weight_aff
 from deploycompress.quantize.constants import with_plain_weights
 from deploycompress.quantize.entry_channels import padded_entries
 from deploycompress.quantize.finish import fold_pairs
+from deploycompress.quantize.hard_gates import integer_gates
 from deploycompress.quantize.layers import require_layers
 from deploycompress.quantize.placement import Placement, place
 from deploycompress.quantize.ranges import Ranges
@@ -92,11 +93,11 @@ def finished(trainable: Graph, form: Int8Format) -> Graph:
 def _folded(trainable: Graph, form: Int8Format) -> Graph:
     """Round weights, and what else the form rounds.
 
-    Shield and further channels are for ONNX Runtime's CPU provider, and forms with float biases are other providers';
-    the shield is made of what those are to avoid.
+    The other steps are for ONNX Runtime's CPU provider, and forms with float biases are other providers'; the shield is
+    made of what those are to avoid.
     """
     folded = fold_pairs(trainable, quantized_bias=form.quantized_bias)
-    return padded_entries(shielded(folded)) if form.quantized_bias else folded
+    return integer_gates(padded_entries(shielded(folded))) if form.quantized_bias else folded
 
 
 def layer_affine(weight: Array, axis: int, form: Int8Format) -> Affine:

@@ -70,7 +70,7 @@ def merge_convolutions(around: Neighbours, second: Node) -> Merge | None:
     inner = read_convolution(around, first) if first.op == "Conv" else _read_norm(around, first, second)
     if inner is None or outer is None or not pays(around, (first, inner), (second, outer)):
         return None
-    sizes = [around.shape(name) for name in (first.input(0), first.outputs[0], second.outputs[0])]
+    sizes = [around.graph.known_shape_of(name) for name in (first.input(0), first.outputs[0], second.outputs[0])]
     dtype = around.graph.weights[second.input(1)].dtype
     merged = compose(inner, outer, dtype) if _have_same_borders(inner, outer, sizes) else None
     if merged is None:
@@ -139,7 +139,10 @@ def compose(inner: Convolution, outer: Convolution, dtype: np.dtype[Any]) -> Con
 
 def pays(around: Neighbours, first: tuple[Node, Convolution], second: tuple[Node, Convolution]) -> bool:
     """Whether the one layer has no more multiply-accumulates and no more parameters than the two."""
-    between, output = around.shape(first[0].outputs[0]), around.shape(second[0].outputs[0])
+    between, output = (
+        around.graph.known_shape_of(first[0].outputs[0]),
+        around.graph.known_shape_of(second[0].outputs[0]),
+    )
     if between is None or output is None:
         return False
     inner, outer = first[1], second[1]

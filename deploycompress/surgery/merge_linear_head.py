@@ -33,7 +33,7 @@ def pool_first(around: Neighbours, pool: Node) -> Merge | None:
     found = None if node is None else read_convolution(around, node)
     if node is None or found is None or any(axis != SINGLE for axis in found.axes) or _reaches_beyond(pool):
         return None
-    entry, output = around.shape(node.input(0)), around.shape(pool.outputs[0])
+    entry, output = around.graph.known_shape_of(node.input(0)), around.graph.known_shape_of(pool.outputs[0])
     if entry is None or output is None or math.prod(output[2:]) >= math.prod(entry[2:]):
         return None
     mean = replace(pool, inputs=(node.input(0),), outputs=node.outputs)
@@ -76,5 +76,5 @@ def merge_head(around: Neighbours, gemm: Node) -> Merge | None:
 
 def _only_flattens(around: Neighbours, node: Node) -> bool:
     """Whether a node writes the single position of an image as a row of its channels."""
-    image, row = around.shape(node.input(0)), around.shape(node.outputs[0])
+    image, row = around.graph.known_shape_of(node.input(0)), around.graph.known_shape_of(node.outputs[0])
     return image is not None and len(image) > 2 and math.prod(image[2:]) == 1 and row == image[:2]

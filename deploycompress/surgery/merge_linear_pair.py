@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deploycompress.graph import UNKNOWN_SIZE, Array, Graph, Node, Shape
+from deploycompress.graph import Array, Graph, Node, Shape
 
 Exact = NDArray[np.float64]
 
@@ -72,11 +72,6 @@ class Neighbours:
             return None
         array = self.constant(maker.input(0))
         return None if array is None else np.transpose(array, maker.attributes.get("perm"))
-
-    def shape(self, name: str) -> Shape | None:
-        """Give a tensor's shape at batch one, or nothing when a size of it is not known."""
-        found = self.graph.shapes.get(name)
-        return None if found is None or UNKNOWN_SIZE in found else found
 
 
 def stored(exact: Exact, dtype: np.dtype[Any]) -> Array | None:  # Any: the scalar type of a dtype

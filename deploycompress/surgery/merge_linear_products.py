@@ -102,8 +102,13 @@ def _read_gemm(around: Neighbours, node: Node, matrix: Array) -> Product | None:
 def _added(around: Neighbours, add: Node, product: Node, outputs: int) -> Exact | None:
     """Give the constant row that an addition adds to a product, if that is what it does."""
     constant = around.constant(add.input(1 if add.input(0) == product.outputs[0] else 0))
-    shape = around.shape(add.outputs[0])
-    if constant is None or shape is None or shape != around.shape(product.outputs[0]) or constant.ndim > len(shape):
+    shape = around.graph.known_shape_of(add.outputs[0])
+    if (
+        constant is None
+        or shape is None
+        or shape != around.graph.known_shape_of(product.outputs[0])
+        or constant.ndim > len(shape)
+    ):
         return None
     return _row(constant, outputs)
 
@@ -131,5 +136,7 @@ def _merge(around: Neighbours, first: Product, second: Product, matrix: Array, b
         nodes = (product, replace(adds[0], inputs=(*between, bias_name), outputs=last.outputs))
     gone: dict[str, tuple[Node, ...]] = {one.name: () for one in (first.node, *adds)}
     weights = {weight: matrix} | ({} if bias is None else {bias_name: bias})
-    shapes = {name: shape for one in nodes for name in one.outputs if (shape := around.shape(last.outputs[0]))}
+    shapes = {
+        name: shape for one in nodes for name in one.outputs if (shape := around.graph.known_shape_of(last.outputs[0]))
+    }
     return Merge(nodes={**gone, node.name: nodes}, weights=weights, shapes=shapes)
