@@ -23,8 +23,8 @@ Costed = Callable[[Graph, Collection[str]], Graph]
 """Gives a network the precision that it ships in, but for some layers."""
 Memory = MutableMapping[str, Metrics]
 
-ATTEMPTS = 6
-PAUSE_S = 0.25  # before the second attempt; doubled each time
+ATTEMPTS = 9
+PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute of disturbance ends no run of an hour
 QUIET = 1.1  # times the teacher's usual latency
 DISTURBED = 1.5  # likewise
 PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
