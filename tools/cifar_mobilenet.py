@@ -22,6 +22,11 @@ def mobilenet_v3() -> nn.Module:
     return _without_first_stride(models.mobilenet_v3_large(num_classes=CLASSES))
 
 
+def mobilenet_v3_small() -> nn.Module:
+    """Make a MobileNetV3-Small with random weights."""
+    return _without_first_stride(models.mobilenet_v3_small(num_classes=CLASSES))
+
+
 def _without_first_stride(network: models.MobileNetV2 | models.MobileNetV3) -> nn.Module:
     first = network.get_submodule("features.0.0")
     if not isinstance(first, nn.Conv2d):
