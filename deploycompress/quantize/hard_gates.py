@@ -123,7 +123,7 @@ def _swish(graph: Graph, gate: _Gate, draft: _Draft) -> dict[str, tuple[Node, ..
 
 def _sum(graph: Graph, gate: _Gate, draft: _Draft) -> tuple[Node, Node]:
     """Add beta / alpha, as the highest of 256 codes."""
-    parts = {
+    parts: dict[str, Array] = {
         "offset_codes": np.array(STEPS, np.uint8),
         "offset_scale": np.array(gate.beta / gate.alpha / STEPS, np.float32),
         "offset_zero_point": np.array(0, np.uint8),

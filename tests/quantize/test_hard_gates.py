@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def swish() -> Graph:
     return net.finish(net.conv(net.op("HardSwish", net.conv(x, 8)), 4), input_shape=(3, 8, 8))
 
 
-def excited(**attributes: float) -> Graph:
+def excited(**attributes: Any) -> Graph:
     """A block that scales its channels, as MobileNetV3 does."""
     net = start()
     x = net.op("Relu", net.conv("x", 8))

