@@ -18,6 +18,10 @@ from tools.int8_agreement import agreement, compare, layers_alone, output_step, 
 
 @pytest.fixture(scope="module")
 def shipped() -> Graph:
+    return _network(nn.Hardswish())
+
+
+def _network(activation: nn.Module) -> Graph:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layers = nn.Sequential(
@@ -25,7 +29,7 @@ def shipped() -> Graph:
             nn.BatchNorm2d(8),
             nn.ReLU(),
             nn.Conv2d(8, 8, 3, groups=8),
-            nn.Hardswish(),
+            activation,
             nn.Flatten(),
             nn.Linear(8 * 36, 5),
         )
@@ -50,6 +54,11 @@ def test_the_executor_is_within_a_step_of_the_integers_of_each_layer(shipped: Gr
     assert found["executor, finished graph"].largest <= 2
     assert found["executor, trainable graph, rounded biases"].largest <= 2  # the HardSwish's gate is not rounded there
     assert found["executor, trainable graph"].largest <= 3
+
+
+def test_rounded_biases_are_all_that_the_finished_graph_adds_where_nothing_is_rewritten() -> None:
+    found = dict(compare(_network(nn.ReLU()), _images(0), _images(1)))
+    assert found["executor, trainable graph, rounded biases"] == found["executor, finished graph"]
 
 
 def test_a_layer_that_computes_something_else_is_found(shipped: Graph) -> None:
