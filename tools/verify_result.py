@@ -3,14 +3,14 @@
     python tools/verify_result.py OUT [TEACHER.onnx] --test-data test.npz
 
 Recomputes the test accuracy and, given the teacher as an ONNX file, the latency ratio, and prints both beside the
-figures in result.json. Exits 1 when they differ by more than 0.1 point or 0.05. It shares no code with the package.
+figures in result.json. Exits 1 when they differ by more than 0.1 point, or the ratios by more than a tenth. It shares no
+code with the package.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -21,9 +21,10 @@ import onnxruntime
 
 BATCH = 200
 MOST_POINTS = 0.1
-MOST_RATIO = 0.05
+MOST_RATIO = 0.1  # relative
 WARMUP_RUNS = 50
 ROUNDS = 400
+UNDISTURBED = 0.1  # quantile of the runs, which what else uses the machine does not reach
 RUNS_PER_ROUND = 5  # within a round one model runs warm, as it would in use
 
 Record = dict[str, Any]  # Any: parsed JSON
@@ -80,7 +81,7 @@ def prepare(images: np.ndarray[Any, Any], normalize: Record) -> np.ndarray[Any, 
 
 
 def compare_ratio(result: Record, teacher: onnxruntime.InferenceSession, student: onnxruntime.InferenceSession) -> bool:
-    """Time both models in turns; say whether the ratio of medians agrees with the recorded one."""
+    """Time both models in turns; say whether the ratio of undisturbed runs agrees with the recorded one."""
     sample = one_sample(student)
     teacher_s: list[float] = []
     student_s: list[float] = []
@@ -90,9 +91,9 @@ def compare_ratio(result: Record, teacher: onnxruntime.InferenceSession, student
         turns = [(teacher, teacher_s), (student, student_s)]
         for session, seconds in turns if index % 2 else reversed(turns):
             seconds += time_runs(session, sample, RUNS_PER_ROUND)
-    found = statistics.median(student_s) / statistics.median(teacher_s)
+    found = float(np.quantile(student_s, UNDISTURBED) / np.quantile(teacher_s, UNDISTURBED))
     recorded = float(result["ratio"]["latency"])
-    agrees = abs(found - recorded) <= MOST_RATIO
+    agrees = abs(found / recorded - 1) <= MOST_RATIO
     print(f"latency ratio  found {found:.4f}  recorded {recorded:.4f}  {verdict(agrees)}")
     return agrees
 

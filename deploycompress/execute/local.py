@@ -164,7 +164,7 @@ class LocalEnvironment:
         """Slim and measure; what cannot be cut or measured is a failure.
 
         Raises:
-            FailedMeasurementError: the machine is too busy to measure on.
+            FailedMeasurementError: the machine is too busy for enough samples.
         """
         before = self._timer.seconds
         try:
@@ -181,7 +181,7 @@ class LocalEnvironment:
         """Give what a network in its shipped form costs in the precision of the run, but for some layers, or in single.
 
         Raises:
-            FailedMeasurementError: it cannot be measured, or the machine is too busy to measure on.
+            FailedMeasurementError: it cannot be measured, or the machine is too busy for enough samples.
         """
         return self._meter.metrics(shipped, higher=higher, is_single=is_single)
 
