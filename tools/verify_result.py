@@ -3,8 +3,8 @@
     python tools/verify_result.py OUT [TEACHER.onnx] --test-data test.npz
 
 Recomputes the test accuracy and, given the teacher as an ONNX file, the latency ratio, and prints both beside the
-figures in result.json. Exits 1 when they differ by more than 0.1 point, or the ratios by more than a tenth. It shares no
-code with the package.
+figures in result.json. Exits 1 when they differ by more than 0.1 point, or the ratios by more than a tenth. It shares
+no code with the package.
 """
 
 from __future__ import annotations

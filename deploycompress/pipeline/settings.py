@@ -87,7 +87,7 @@ class QuantizationSettings:
 
     ranges: Ranges = Ranges.AUTO
     images: int = 512
-    share: float = 0.1
+    share: float = 0.05
     peak_rate: float = 0.0
     finalists: int = 3
     loss: float = 0.005

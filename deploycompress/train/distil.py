@@ -127,12 +127,12 @@ class _Pair:
     taps: Sequence[FeatureTap]
     on_update: OnUpdate | None
 
-    def lesson(self, generator: torch.Generator, *, views: int) -> Lesson:
+    def lesson(self, generator: torch.Generator, *, views: int, pasted: float = 0.0) -> Lesson:
         return Lesson(
             self.student,
             self.teacher,
             self.task,
-            settings=replace(self.settings, views=views),
+            settings=replace(self.settings, views=views, pasted=pasted),
             compute=self.compute,
             generator=generator,
             taps=self.taps,
@@ -185,7 +185,7 @@ class _Run:
         images = self._pace.end_step * settings.batch_size
         peak = settings.peak_rate or peak_for(images)
         self._cycle = OneCycle(peak=peak, warm_up=settings.warm_up, end_step=self._pace.end_step)
-        self._lesson = pair.lesson(generator, views=views)
+        self._lesson = pair.lesson(generator, views=views, pasted=_pasted(settings, pair.task, images))
         self._step, self._corrections, self._checks_since_best = 0, 0, 0
         self._timed_step, self._timed_at = 0, time.monotonic()
 
@@ -268,6 +268,12 @@ def _most_steps(settings: DistilSettings, task: TaskData) -> float:
     if settings.epochs is None:
         return steps
     return min(steps, math.ceil(settings.epochs * len(task.training) / settings.batch_size))
+
+
+def _pasted(settings: DistilSettings, task: TaskData, images: int) -> float:
+    """Give the share of pasted views: none in a short run, nor where no teacher says what classes they show."""
+    is_long = images >= settings.pasted_from * len(task.training)
+    return settings.pasted if is_long and task.names_classes and settings.loss.has_teacher else 0.0
 
 
 def _views_and_pace(pair: _Pair, costs: Costs, *, left_s: float, most_steps: float) -> tuple[int, Pace]:

@@ -62,7 +62,9 @@ class DistilSettings:
         augments: whether images are shifted and, in colour, mirrored.
         views: different shifted and mirrored views of each image, at most; a short run shows fewer, so that each comes
             back and the teacher, who is asked about each once, takes little of the time.
-        pasted: share of those views into which a rectangle of another image is pasted.
+        pasted: share of those views into which a rectangle of another image is pasted, where classes are named.
+        pasted_from: rounds through the training data from which on a run shows such views; a shorter one has enough
+            to learn from whole images.
         averaging: decay of the moving average of the weights that is judged and kept; 0 for the weights themselves.
         patience: checks without a better student after which training ends; 0 for never.
         compiles: whether the student runs through `torch.compile`, which takes tens of seconds first.
@@ -83,7 +85,8 @@ class DistilSettings:
     checks: int = 10
     augments: bool = True
     views: int = 8
-    pasted: float = 0.0
+    pasted: float = 0.5
+    pasted_from: float = 10.0
     averaging: float = 0.0
     patience: int = 0
     compiles: bool = False
@@ -104,14 +107,12 @@ class DistilSettings:
         for name in ("warm_up", "momentum", "averaging"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected 0 to below 1.")
-        for name in ("peak_rate", "weight_decay", "patience", "features"):
+        for name in ("peak_rate", "weight_decay", "patience", "features", "pasted_from"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"The distillation setting {name} is {getattr(self, name)}; expected zero or more.")
         self._check_pairs()
 
     def _check_pairs(self) -> None:
-        if self.pasted and not self.augments:
-            raise UsageError("The distillation setting pasted makes views, and augments is off; leave one of them out.")
         if self.adaptive and not self.peak_rate:
             raise UsageError(
                 "The distillation setting adaptive has no rate by length; give peak_rate, too, such as 0.0003."

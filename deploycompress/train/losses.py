@@ -45,6 +45,11 @@ class LossSettings:
     temperature: float = 4.0
     l2_weight: float = 0.05
 
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the teacher's answers count at all."""
+        return {LossKind.KL: self.tau, LossKind.L2: self.l2_weight}.get(self.kind, 1.0) > 0
+
     def __post_init__(self) -> None:
         if not 0 <= self.tau <= 1:
             raise UsageError(f"The teacher's weight tau is {self.tau}; expected a number from 0 to 1.")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -162,7 +163,6 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     ("pair", "words"),
     [
         ({"features": 0.1, "compiles": True}, "features and compiles"),
-        ({"pasted": 0.5, "augments": False}, "pasted makes views, and augments is off"),
         ({"adaptive": True}, "give peak_rate, too"),
     ],
 )
@@ -222,3 +222,24 @@ def test_without_augmentation_the_teacher_is_asked_about_each_image_once(task: T
     finally:
         handle.remove()
     assert sum(asked) == len(task.training) + 1
+
+
+@pytest.mark.parametrize(
+    ("pasting", "is_pasted"),
+    [
+        ({"pasted": 0.5, "pasted_from": 2.0}, True),
+        ({"pasted": 0.5, "pasted_from": 2.1}, False),
+        ({"pasted": 0.5, "pasted_from": 2.0, "augments": False}, False),
+        ({"pasted": 0.5, "pasted_from": 2.0, "loss": HARD}, False),
+    ],
+)
+def test_rectangles_are_pasted_in_long_runs_whose_teacher_is_asked(
+    teacher: nn.Module, task: TaskData, pasting: dict[str, Any], is_pasted: bool
+) -> None:
+    def trained(**changes: Any) -> dict[str, torch.Tensor]:
+        student = digits_net(4, seed=1)
+        settings = replace(DistilSettings(epochs=2, batch_size=len(task.training), checks=1, compute=CPU), **changes)
+        distil(student, teacher, task, settings=settings, generator=make_generator(0))
+        return weights_of(student)
+
+    assert same(trained(**pasting), trained(**{**pasting, "pasted": 0.0})) is not is_pasted
