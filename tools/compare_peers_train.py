@@ -62,6 +62,7 @@ def plain() -> DistilSettings:
         checks=8,
         augments=True,
         views=8,
+        pasted=0.0,
         averaging=0.0,
         features=0.0,
         patience=0,

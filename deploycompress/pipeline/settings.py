@@ -195,6 +195,11 @@ def read_settings(assignments: Sequence[str], engine: str) -> Settings:
     if "loss" in changes:
         loss = replace(settings.training.loss, **changes.pop("loss"))
         changes.setdefault("training", {})["loss"] = loss
+    training = changes.get("training", {})
+    if training.get("pasted") and training.get("augments") is False:  # by themselves, the default of one gives way
+        raise UsageError(
+            "Setting 'training.pasted' makes views, and 'training.augments' is off; leave one of them out."
+        )
     # A section at a time, because some settings go only with others.
     whole: dict[str, Any] = {name: replace(getattr(settings, name), **change) for name, change in changes.items()}
     return replace(settings, **whole)

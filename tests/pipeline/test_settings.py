@@ -92,3 +92,9 @@ def test_mistakes_are_named(assignment: str, culprit: str) -> None:
 def test_unknown_engine_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"'magic'; known are joint, n2n"):
         read_settings([], "magic")
+
+
+def test_views_that_are_asked_for_and_switched_off_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"training\.pasted.*training\.augments"):
+        read_settings(["training.pasted=0.5", "training.augments=false"], "joint")
+    assert not read_settings(["training.augments=false"], "joint").training.augments

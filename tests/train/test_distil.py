@@ -153,7 +153,9 @@ def test_a_run_without_an_end_is_refused(teacher: nn.Module, task: TaskData) -> 
         distil(digits_net(4, seed=1), teacher, task, settings=DistilSettings(), generator=make_generator(0))
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"seconds": -1.0}, {"momentum": 1.0}, {"weight_decay": -0.1}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"seconds": -1.0}, {"momentum": 1.0}, {"weight_decay": -0.1}, {"pasted_from": -2.0}]
+)
 def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=str(next(iter(wrong.values())))):
         DistilSettings(**wrong)  # type: ignore[arg-type]  # one number among fields of several types
