@@ -186,6 +186,8 @@ def _training(job: Job, outcome: Outcome) -> Document:
         "seconds": report.seconds,
         "stopped": str(report.stopped),
         "compute": report.compute,
+        "views": report.views,
+        "pasted": report.pasted,
         "settings": _plain(job.settings.training),
         "rounds": len(plan_rounds(outcome.found.plan, job.settings.recovery.rounds)),
         "refit": _refit(outcome.refitted),

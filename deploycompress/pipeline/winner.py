@@ -103,4 +103,6 @@ def _untrained(accuracy: float) -> DistilReport:
         stopped=StopReason.FINISHED,
         corrections=0,
         compute="none",
+        views=0,
+        pasted=0.0,
     )

@@ -185,7 +185,8 @@ class _Run:
         images = self._pace.end_step * settings.batch_size
         peak = settings.peak_rate or peak_for(images)
         self._cycle = OneCycle(peak=peak, warm_up=settings.warm_up, end_step=self._pace.end_step)
-        self._lesson = pair.lesson(generator, views=views, pasted=_pasted(settings, pair.task, images))
+        self._views, self._pasted = views, _pasted(settings, pair.task, images)
+        self._lesson = pair.lesson(generator, views=views, pasted=self._pasted)
         self._step, self._corrections, self._checks_since_best = 0, 0, 0
         self._timed_step, self._timed_at = 0, time.monotonic()
 
@@ -229,6 +230,8 @@ class _Run:
             stopped=stopped,
             corrections=self._corrections,
             compute=self._pair.compute.describe(),
+            views=self._views if self._pair.settings.augments else 1,
+            pasted=self._pasted,
         )
 
     def _check(self) -> None:
@@ -271,9 +274,10 @@ def _most_steps(settings: DistilSettings, task: TaskData) -> float:
 
 
 def _pasted(settings: DistilSettings, task: TaskData, images: int) -> float:
-    """Give the share of pasted views: none in a short run, nor where no teacher says what classes they show."""
+    """Give the share of pasted views: none in a short run, nor where there are no views or no teacher to name them."""
     is_long = images >= settings.pasted_from * len(task.training)
-    return settings.pasted if is_long and task.names_classes and settings.loss.has_teacher else 0.0
+    is_possible = settings.augments and task.names_classes and settings.loss.has_teacher
+    return settings.pasted if is_long and is_possible else 0.0
 
 
 def _views_and_pace(pair: _Pair, costs: Costs, *, left_s: float, most_steps: float) -> tuple[int, Pace]:

@@ -147,6 +147,8 @@ class DistilReport:
         corrections: how often the length was fitted anew because the machine changed speed; with none, the same
             seed and `steps` give the same weights.
         compute: where and in which arithmetic.
+        views: different views of each image that it showed; 1 where images were not changed.
+        pasted: share of them into which a rectangle of another image was pasted.
     """
 
     accuracy: float
@@ -158,6 +160,8 @@ class DistilReport:
     stopped: StopReason
     corrections: int
     compute: str
+    views: int
+    pasted: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

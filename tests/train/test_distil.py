@@ -238,10 +238,12 @@ def test_without_augmentation_the_teacher_is_asked_about_each_image_once(task: T
 def test_rectangles_are_pasted_in_long_runs_whose_teacher_is_asked(
     teacher: nn.Module, task: TaskData, pasting: dict[str, Any], is_pasted: bool
 ) -> None:
-    def trained(**changes: Any) -> dict[str, torch.Tensor]:
+    def trained(**changes: Any) -> tuple[dict[str, torch.Tensor], DistilReport]:
         student = digits_net(4, seed=1)
         settings = replace(DistilSettings(epochs=2, batch_size=len(task.training), checks=1, compute=CPU), **changes)
-        distil(student, teacher, task, settings=settings, generator=make_generator(0))
-        return weights_of(student)
+        report = distil(student, teacher, task, settings=settings, generator=make_generator(0))
+        return weights_of(student), report
 
-    assert same(trained(**pasting), trained(**{**pasting, "pasted": 0.0})) is not is_pasted
+    (weights, report), (plain, _) = trained(**pasting), trained(**{**pasting, "pasted": 0.0})
+    assert same(weights, plain) is not is_pasted
+    assert (report.views, report.pasted) == (2 if pasting.get("augments", True) else 1, 0.5 if is_pasted else 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,33 @@ def test_planted_factors_are_found() -> None:
         assert found.removals[block].savings["latency_ratio"] == pytest.approx(0.14, rel=0.1)
         expected = 0.14 * 0.75 * (0.5 if block < 3 else 1.2)
         assert found.free[block].savings[0]["latency_ratio"] == pytest.approx(expected, rel=0.15)
+
+
+def test_a_table_that_was_measured_on_a_busy_machine_is_put_right() -> None:
+    space = make_space()
+    wrong = replace(
+        space,
+        removals=tuple(
+            replace(one, savings={"latency_ratio": (-0.1, 0.05, 0.3)[index % 3]})
+            for index, one in enumerate(space.removals)
+        ),
+    )
+    found = learnt(
+        wrong, [Measured(candidate=one, metrics={"latency_ratio": true_ratio(one)}) for one in some(space, 60)]
+    )
+    for one in found.removals:
+        assert one.savings["latency_ratio"] == pytest.approx(0.14, abs=0.02)
+
+
+def test_noise_does_not_unsettle_a_table_that_is_right() -> None:
+    space, rng = make_space(), np.random.default_rng(3)
+    noisy = [
+        Measured(candidate=one, metrics={"latency_ratio": latency_of(one) + 0.05 * float(rng.normal())})
+        for one in some(space, 15)
+    ]
+    found = learnt(space, noisy)
+    for one, before in zip(found.removals, space.removals, strict=True):
+        assert one.savings["latency_ratio"] == pytest.approx(before.savings["latency_ratio"], abs=0.05)
 
 
 def test_forecasts_of_new_students_get_better() -> None:
