@@ -86,9 +86,20 @@ def test_what_another_precision_costs_does_not_count(profile: Profile) -> None:
         metrics = eight_bits.metrics(network(16))
         mixed = eight_bits.metrics(network(16), higher=tuple(kernels(network(16))))
     assert single["latency_ratio"] == 1.0
-    assert len(memory) == 3
+    assert len(memory) == 4  # and what the two precisions of the teacher take
     assert metrics["file_ratio"] < single["file_ratio"] == mixed["file_ratio"]
     assert metrics["macs"] == single["macs"]
+
+
+def test_a_student_in_eight_bits_is_measured_beside_the_teacher_in_eight_bits(profile: Profile) -> None:
+    memory: Memory = {}
+    with open_devices(profile, (), print) as devices:
+        meter = meter_of(devices, memory, Precision.INT8)
+        teacher, student = meter.metrics(network(16)), meter.metrics(network(8))
+        direct = [meter.measure_thoroughly(network(8), seconds=0.5, starts=3)[0]["latency_ratio"] for _ in range(3)]
+    (anchor,) = (known for key, known in memory.items() if key.startswith("anchor:"))
+    assert anchor["latency_ratio"] == teacher["latency_ratio"]
+    assert student["latency_ratio"] == pytest.approx(sorted(direct)[1], rel=0.35)
 
 
 def kernels(graph: Graph) -> list[str]:
