@@ -35,7 +35,7 @@ ATTEMPTS = 9
 PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute of disturbance is waited out
 QUIET = 1.1  # times the teacher's usual latency
 DISTURBED = 1.5  # likewise
-ANCHOR_STARTS, ANCHOR_TIME = 4, 8.0  # processes and times the time of a student, for the teacher in both precisions
+ANCHOR_STARTS, ANCHOR_TIME = 7, 14.0  # processes and times the time of a student, for the teacher in both precisions
 PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
 
 

@@ -110,6 +110,25 @@ def test_the_best_that_is_shown_to_meet_the_limit_wins(
     assert environment.asked == asked
 
 
+def test_where_all_were_flattered_alike_the_next_has_room_for_it(job: Job, real: Measurement) -> None:
+    job = replace(job, clock=Stopwatch(None))
+    settings = RewardSettings(constraints=job.constraints)
+    read = {"best": 0.48, "second": 0.47, "third": 0.42}
+    trace = [
+        replace(
+            entry,
+            evaluation=replace(
+                entry.evaluation, metrics={**entry.evaluation.metrics, "latency_ratio": read[entry.key]}
+            ),
+        )
+        for entry in _trace(settings)
+    ]
+    environment = Chosen(real, {name: 1.1 * ratio for name, ratio in read.items()})
+    found = confirmed(job, cast(LocalEnvironment, environment), trace, settings, 1)
+    assert [entry.key for entry in found] == ["third"]
+    assert environment.asked == ["best", "third"]
+
+
 def test_a_student_of_whom_noise_says_both_is_measured_once_more(job: Job, real: Measurement) -> None:
     job = replace(job, clock=Stopwatch(None))
     settings = RewardSettings(constraints=job.constraints)
