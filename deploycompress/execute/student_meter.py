@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from deploycompress.execute.metrics import student_metrics
 from deploycompress.execute.stages import StageTimer
@@ -37,6 +37,30 @@ QUIET = 1.1  # times the teacher's usual latency
 DISTURBED = 1.5  # likewise
 ANCHOR_STARTS, ANCHOR_TIME = 7, 14.0  # processes and times the time of a student, for the teacher in both precisions
 PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reference:
+    """The teacher in a precision, which students of that precision are measured beside.
+
+    Attributes:
+        graph: the network.
+        structure: its digest.
+        usual_ms: what it takes; infinite before it was measured.
+    """
+
+    graph: Graph
+    structure: str
+    usual_ms: float = math.inf
+
+    @classmethod
+    def of(cls, graph: Graph) -> _Reference:
+        return cls(graph=graph, structure=structure_digest(graph))
+
+    def is_within(self, factor: float, found: Measurement) -> bool:
+        """Whether it took no more than so many times its usual latency; what is faster becomes the usual one."""
+        self.usual_ms = min(self.usual_ms, found.baseline_median_ms)
+        return found.baseline_median_ms <= factor * self.usual_ms
 
 
 class StudentMeter:
@@ -63,17 +87,14 @@ class StudentMeter:
         memory: Memory,
         timer: StageTimer,
     ) -> None:
-        self._devices, self._baseline, self._costed = devices, baseline, costed
-        self._beside = costed(baseline, ())
-        self._baseline_structure = structure_digest(baseline)
+        self._devices, self._costed = devices, costed
+        self._single, self._own = _Reference.of(baseline), _Reference.of(costed(baseline, ()))
         self._seconds, self._with_rss = seconds, with_rss
         self._memory, self._timer = memory, timer
-        self._baseline_ms = math.inf
         self._attempts = ATTEMPTS
         first = devices.measure(baseline, max_seconds=0.0)
         self._baseline_peak_bytes = first.activation_peak_bytes
-        self._beside_structure = structure_digest(self._beside)
-        self._place = _place(first.conditions, self._beside_structure)
+        self._place = _place(first.conditions, self._own.structure)
         self._asked: set[str] = set()
 
     @property
@@ -98,12 +119,13 @@ class StudentMeter:
             return self._memory[key]
         with self._timer.stage("measure"):
             costed = shipped if is_single else self._costed(shipped, higher)
-            found = self._quietest(costed)
-            metrics = self._relative_to_single(costed, found)
-        if self._is_within(DISTURBED, found):
+            beside = self._single if is_single else self._own
+            found = self._quietest(costed, beside)
+            metrics = self._relative_to_single(costed, found, beside)
+        if beside.is_within(DISTURBED, found):
             self._memory[key] = metrics
         else:
-            self._settle_for(found)
+            self._settle_for(found, beside)
         return metrics
 
     def measure_thoroughly(self, shipped: Graph, *, seconds: float, starts: int) -> tuple[Metrics, Measurement]:
@@ -114,7 +136,7 @@ class StudentMeter:
         """
         with self._timer.stage("measure"):
             costed = self._costed(shipped, ())
-            found = self._devices.measure(costed, baseline=self._baseline, max_seconds=seconds, starts=starts)
+            found = self._devices.measure(costed, baseline=self._single.graph, max_seconds=seconds, starts=starts)
             return self._metrics(costed, found), found
 
     def measure_ahead(self, students: Iterable[Graph]) -> None:
@@ -127,30 +149,27 @@ class StudentMeter:
         waiting = {key: one for one in students if (key := self._key(one)) not in self._memory}
         with self._timer.stage("measure"):
             costed = [self._costed(shipped, ()) for shipped in waiting.values()]
-            found = self._devices.measure_all(costed, baseline=self._beside, max_seconds=self._seconds)
+            found = self._devices.measure_all(costed, baseline=self._own.graph, max_seconds=self._seconds)
             for key, one, measurement in zip(waiting, costed, found, strict=True):
-                if isinstance(measurement, Measurement) and self._is_within(QUIET, measurement):
-                    self._memory[key] = self._relative_to_single(one, measurement)
+                if isinstance(measurement, Measurement) and self._own.is_within(QUIET, measurement):
+                    self._memory[key] = self._relative_to_single(one, measurement, self._own)
 
-    def _relative_to_single(self, costed: Graph, found: Measurement) -> Metrics:
+    def _relative_to_single(self, costed: Graph, found: Measurement, beside: _Reference) -> Metrics:
         metrics, structure = self._metrics(costed, found), structure_digest(costed)
-        if structure == self._baseline_structure:
-            ratio = 1.0  # by definition; noise must not let the teacher meet a limit
-        elif structure == self._beside_structure:
-            ratio = self._anchor()
-        else:
-            ratio = metrics["latency_ratio"] * self._anchor()
-        return {**metrics, "latency_ratio": ratio}
+        # by definition; noise must not let the teacher meet a limit
+        ratio = 1.0 if structure == beside.structure else metrics["latency_ratio"]
+        is_teacher = structure == self._single.structure
+        return {**metrics, "latency_ratio": 1.0 if is_teacher else ratio * self._anchor(beside)}
 
-    def _anchor(self) -> float:
-        """Give the latency ratio of what students are measured beside, to the teacher in single precision."""
-        if self._beside_structure == self._baseline_structure:
+    def _anchor(self, beside: _Reference) -> float:
+        """Give the latency ratio of what a student is measured beside, to the teacher in single precision."""
+        if beside.structure == self._single.structure:
             return 1.0
         key = f"anchor:{self._place}"
         if key not in self._memory:
             found = self._devices.measure(
-                self._beside,
-                baseline=self._baseline,
+                beside.graph,
+                baseline=self._single.graph,
                 max_seconds=ANCHOR_TIME * self._seconds,
                 starts=ANCHOR_STARTS,
             )
@@ -160,28 +179,28 @@ class StudentMeter:
     def _metrics(self, costed: Graph, found: Measurement) -> Metrics:
         if self._with_rss:
             found = replace(found, peak_rss_bytes=self._devices.peak_rss_bytes(costed))
-        return student_metrics(costed, self._baseline, found, self._baseline_peak_bytes, file=costed.to_bytes())
+        return student_metrics(costed, self._single.graph, found, self._baseline_peak_bytes, file=costed.to_bytes())
 
-    def _quietest(self, shipped: Graph) -> Measurement:
+    def _quietest(self, shipped: Graph, beside: _Reference) -> Measurement:
         """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.
 
         On two virtual cores a teacher of 1.2 to 1.4 times its usual latency went with ratios a tenth too small.
         """
-        found = self._measure(shipped)
+        found = self._measure(shipped, beside)
         quietest = found
         for attempt in range(1, self._attempts):
-            if self._is_within(QUIET, quietest) or (attempt >= PATIENCE and self._is_within(DISTURBED, quietest)):
+            if beside.is_within(QUIET, quietest) or (attempt >= PATIENCE and beside.is_within(DISTURBED, quietest)):
                 break
-            if not self._is_within(DISTURBED, found):
+            if not beside.is_within(DISTURBED, found):
                 time.sleep(PAUSE_S * 2 ** (attempt - 1))
-            found = self._measure(shipped)
+            found = self._measure(shipped, beside)
             quietest = min(quietest, found, key=lambda one: one.baseline_median_ms)
         return quietest
 
-    def _measure(self, shipped: Graph) -> Measurement:
-        return self._devices.measure(shipped, baseline=self._beside, max_seconds=self._seconds)
+    def _measure(self, shipped: Graph, beside: _Reference) -> Measurement:
+        return self._devices.measure(shipped, baseline=beside.graph, max_seconds=self._seconds)
 
-    def _settle_for(self, found: Measurement) -> None:
+    def _settle_for(self, found: Measurement, beside: _Reference) -> None:
         """Take the speed that the machine has now for its usual one, and wait less for another from now on.
 
         A virtual machine may go between two speeds for minutes at a time (one teacher: 0.78 and 1.37 ms), and both
@@ -192,17 +211,13 @@ class StudentMeter:
                 "The teacher takes %.3g ms and took %.3g ms before: something else uses the machine, or its speed "
                 "changes. The search goes on with the ratios that it finds; what ships is measured again.",
                 found.baseline_median_ms,
-                self._baseline_ms,
+                beside.usual_ms,
             )
-        self._attempts, self._baseline_ms = PATIENCE, found.baseline_median_ms
+        self._attempts, beside.usual_ms = PATIENCE, found.baseline_median_ms
 
     def _key(self, shipped: Graph, higher: Collection[str] = ()) -> str:
         mixture = f":{','.join(sorted(higher))}" if higher else ""
         return f"metrics:{self._place}:{structure_digest(shipped)}{mixture}"
-
-    def _is_within(self, factor: float, found: Measurement) -> bool:
-        self._baseline_ms = min(self._baseline_ms, found.baseline_median_ms)
-        return found.baseline_median_ms <= factor * self._baseline_ms
 
 
 def _place(conditions: Conditions, form: str) -> str:

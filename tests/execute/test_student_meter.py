@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from deploycompress.execute.stages import StageTimer
+from deploycompress.execute.structure import structure_digest
 from deploycompress.execute.student_meter import Memory, StudentMeter
 from deploycompress.graph import Graph, graph_from_onnx
 from deploycompress.measuring.devices import Devices, open_devices
+from deploycompress.measuring.measurement import Measurement
 from deploycompress.precision import Precision
 from deploycompress.profile import Profile
 from deploycompress.profile_files import load_profile
@@ -100,6 +102,25 @@ def test_a_student_in_eight_bits_is_measured_beside_the_teacher_in_eight_bits(pr
     (anchor,) = (known for key, known in memory.items() if key.startswith("anchor:"))
     assert anchor["latency_ratio"] == teacher["latency_ratio"]
     assert student["latency_ratio"] == pytest.approx(sorted(direct)[1], rel=0.35)
+
+
+def test_a_student_in_single_precision_is_measured_beside_the_teacher_in_single_precision(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_devices(profile, (), print) as devices:
+        meter, real, beside = meter_of(devices, {}, Precision.INT8), devices.measure, []
+
+        def measure(student: Graph, *, baseline: Graph, **limits: float) -> Measurement:
+            beside.append(structure_digest(baseline) == structure_digest(network(16)))
+            return real(student, baseline=baseline, **limits)  # type: ignore[arg-type]  # numbers, as they came
+
+        monkeypatch.setattr(devices, "measure", measure)
+        meter.metrics(network(8), is_single=True)
+        assert set(beside) == {True}
+        beside.clear()
+        meter.metrics(network(8))
+        assert beside.count(True) == 1, "what relates the precisions"
+        assert beside.count(False) >= 1
 
 
 def kernels(graph: Graph) -> list[str]:
