@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from itertools import accumulate, chain
+from itertools import chain
 from typing import Any
 
 from deploycompress.errors import MeasureError
 from deploycompress.evaluation import Evidence
 from deploycompress.measuring.conditions import Conditions, Machine, MachineState
 from deploycompress.measuring.interval import Interval, least_samples, quantile, quantile_interval
+from deploycompress.measuring.quiet import bounds_of, counted_starts, quiet_starts
 
 __all__ = ["Conditions", "Machine", "MachineState", "Measurement"]
 
@@ -123,7 +124,7 @@ class Measurement:
     def ratio(self) -> float:
         """The model's latency over the baseline's.
 
-        Each round gives the ratio of undisturbed runs, each process the median of these, and the median of the
+        Each round gives the ratio of undisturbed runs, each process the median of these, and the median of the quiet
         processes counts: neither a disturbed round nor a process whose memory happens to lie badly moves it.
 
         Raises:
@@ -133,13 +134,13 @@ class Measurement:
 
     @property
     def start_ratios(self) -> tuple[float, ...]:
-        """The ratio in each process.
+        """The ratio in each process that counts: the quiet ones (`measuring.quiet`), or all where those are too few.
 
         Raises:
             MeasureError: there was no baseline.
         """
-        ratios = self.round_ratios
-        return tuple(quantile(ratios[begin:end], 0.5) for begin, end in self._bounds())
+        ratios, bounds = self.round_ratios, bounds_of(self.starts)
+        return tuple(quantile(ratios[slice(*bounds[index])], 0.5) for index in self.counted_starts)
 
     @property
     def round_ratios(self) -> tuple[float, ...]:
@@ -155,6 +156,26 @@ class Measurement:
         self._require_baseline()
         pairs = zip(self.student_ns, self.baseline_ns, strict=True)
         return tuple(_undisturbed_ratio(student, baseline) for student, baseline in pairs)
+
+    @property
+    def slow_starts(self) -> int:
+        """Number of processes in which something else seems to have used the machine (`measuring.quiet`).
+
+        Raises:
+            MeasureError: there was no baseline.
+        """
+        self._require_baseline()
+        return len(self.starts) - len(quiet_starts(self.baseline_ns, self.starts))
+
+    @property
+    def counted_starts(self) -> tuple[int, ...]:
+        """Places of the processes that the ratio is of.
+
+        Raises:
+            MeasureError: there was no baseline.
+        """
+        self._require_baseline()
+        return counted_starts(self.baseline_ns, self.starts, self._least_starts())
 
     def percentile_ms(self, percentile: float) -> float:
         """Give any percentile of the model's latency."""
@@ -178,9 +199,10 @@ class Measurement:
         share = (self.conditions.percentile if percentile is None else percentile) / 100
         confidence = self.conditions.confidence
         bounds = quantile_interval(self.samples_ns, share, confidence)
-        if self._has_enough_starts():
+        if len(self.starts) >= self._least_starts():
             processes = [
-                quantile(tuple(chain.from_iterable(self.student_ns[begin:end])), share) for begin, end in self._bounds()
+                quantile(tuple(chain.from_iterable(self.student_ns[begin:end])), share)
+                for begin, end in bounds_of(self.starts)
             ]
             bounds = bounds.hull(quantile_interval(processes, 0.5, confidence))
         return bounds.scaled(1 / NS_PER_MS)
@@ -195,7 +217,7 @@ class Measurement:
             MeasureError: there was no baseline.
         """
         starts, confidence = self.start_ratios, self.conditions.confidence
-        if self._has_enough_starts():
+        if len(starts) >= self._least_starts():
             return quantile_interval(starts, 0.5, confidence)
         bounds = quantile_interval(self.round_ratios, 0.5, confidence)
         return bounds.hull(Interval(low=min(starts), high=max(starts)))
@@ -278,13 +300,8 @@ class Measurement:
                 f"Not a measurement: {error}; one is JSON as Measurement.to_json() writes it."
             ) from error
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        """Give the first round of each process and the first one after it."""
-        ends = list(accumulate(self.starts))
-        return list(zip([0, *ends], ends, strict=False))
-
-    def _has_enough_starts(self) -> bool:
-        return len(self.starts) >= least_samples(0.5, self.conditions.confidence)
+    def _least_starts(self) -> int:
+        return least_samples(0.5, self.conditions.confidence)
 
     def _require_baseline(self) -> None:
         if not self.baseline_ns:

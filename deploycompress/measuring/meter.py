@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,10 @@ from deploycompress.measuring.interval import least_samples
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.model import MeasurableModel, Source, empty_model, read_model
 from deploycompress.measuring.node_times import NodeTimes, node_times_from
+from deploycompress.measuring.quiet import usual_ns
 from deploycompress.measuring.reach.board import Board
 from deploycompress.measuring.reach.target import LOCAL, Target, parse_target
-from deploycompress.measuring.starts import Sampled, Sampling, put_together, warmup_limit_seconds
+from deploycompress.measuring.starts import Sampled, Sampling, is_enough, put_together, warmup_limit_seconds
 from deploycompress.profile import Profile
 
 # The ratios of seven lie all above or all below the true one in 1 of 64 cases, so a model compared with itself seldom
@@ -62,6 +64,7 @@ class Meter:
         self._grace_seconds = profile.measure.load_seconds if grace_seconds is None else grace_seconds
         self._activation_peaks: dict[str, tuple[int, Evidence]] = {}
         self._empty_rss_bytes: int | None = None
+        self._usual_ns: dict[str, float] = {}  # of baselines, in the processes that were least disturbed
 
     def __enter__(self) -> Self:
         """Start measuring; the process starts with the first model."""
@@ -200,9 +203,11 @@ class Meter:
         ask = self.board.ask if sampling.starts == 1 else self.board.ask_fresh
         # The longest allowed sampling ends with a last round, which for a slow model is not short.
         loading = self._grace_seconds * max(len(models) / 2, 1) * sampling.sessions
-        orders = [sampling.order(start) for start in range(sampling.starts)]
-        replies = []
-        for order in orders:
+        orders: list[list[int]] = []
+        replies: list[Message] = []
+        known_ns, sampled = self._usual_ns.get(models[0].digest, math.inf), None
+        while sampled is None or not is_enough(sampling, sampled, known_ns):
+            order = sampling.order(len(orders))
             request = {
                 **sampling.request(),
                 "setups": [self._setup(models[model]) for model in order],
@@ -212,7 +217,10 @@ class Meter:
             replies.append(
                 ask(request, *(models[model] for model in order), timeout_seconds=sampling.most_seconds + loading)
             )
-        return put_together(replies, orders)
+            orders.append(order)
+            sampled = put_together(replies, orders)
+        self._usual_ns[models[0].digest] = min(usual_ns(sampled.rounds[0], sampled.starts), known_ns)
+        return sampled
 
     def _measurement(self, models: Sequence[MeasurableModel], place: int, sampled: Sampled) -> Measurement:
         """Make the record of one model; the first is the baseline of the others."""

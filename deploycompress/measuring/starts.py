@@ -12,6 +12,7 @@ from deploycompress.measuring.agent.frames import Message
 from deploycompress.measuring.conditions import MachineState
 from deploycompress.measuring.interval import least_samples
 from deploycompress.measuring.measurement import Rounds
+from deploycompress.measuring.quiet import quiet_starts
 from deploycompress.profile import Measure
 
 LEAST_SAMPLES = 64  # MLPerf's least number for a bound on the 90th percentile
@@ -62,6 +63,11 @@ class Sampling:
         """Longest time of one process; the profile's limit is that of a pair of models, and a longer wish counts."""
         wish = min(self.max_seconds or 0.0, _LONGEST_SECONDS)
         return max(self.limits.max_seconds * max(self.models / 2, 1), wish) / self.starts
+
+    @property
+    def most_starts(self) -> int:
+        """Number of processes where some of them find the machine disturbed, which only a baseline tells."""
+        return self.starts * (2 if self.starts > 1 and self.models > 1 else 1)
 
     @property
     def sessions(self) -> int:
@@ -123,6 +129,20 @@ class Sampled:
     load_seconds: tuple[float, ...]
     first_run_ns: tuple[int, ...]
     placement: tuple[Mapping[str, int], ...]
+
+
+def is_enough(sampling: Sampling, sampled: Sampled, known_ns: float) -> bool:
+    """Say whether as many processes as were asked for were quiet, or too many were tried.
+
+    Args:
+        sampling: what was asked for.
+        sampled: what the processes told so far.
+        known_ns: what the first model usually takes, as far as other measurements say.
+    """
+    tried = len(sampled.starts)
+    if tried < sampling.starts or tried == sampling.most_starts:
+        return tried >= sampling.starts
+    return len(quiet_starts(sampled.rounds[0], sampled.starts, known_ns)) >= sampling.starts
 
 
 def put_together(replies: Sequence[Message], orders: Sequence[Sequence[int]]) -> Sampled:

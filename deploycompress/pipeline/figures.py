@@ -10,6 +10,7 @@ from typing import Any
 from deploycompress.evaluation import Evidence
 from deploycompress.measuring.interval import Interval, least_samples
 from deploycompress.measuring.measurement import Conditions, Measurement
+from deploycompress.measuring.quiet import QUIET
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -75,8 +76,10 @@ def _power_mode(measurement: Measurement, wanted: str) -> list[str]:
 
 
 def _few_starts(measurement: Measurement) -> list[str]:
-    starts, enough = len(measurement.starts), least_samples(0.5, measurement.conditions.confidence)
-    if not measurement.baseline or starts >= enough:
+    if not measurement.baseline:
+        return []
+    starts, enough = len(measurement.start_ratios), least_samples(0.5, measurement.conditions.confidence)
+    if starts >= enough:
         return []
     return [
         f"the ratio comes from {starts} process{'es' * (starts != 1)}, and its interval is over rounds: it leaves out "
@@ -96,6 +99,7 @@ def _remarks(measurement: Measurement) -> list[str]:
         said.append("the machine throttled while it measured; cool it or lower its clocks")
     if measurement.redone_rounds:
         said.append(f"{measurement.redone_rounds} rounds were disturbed and measured again")
+    said += _disturbed(measurement)
     governors = sorted({state.governor for state in states if state.governor} - {"performance"})
     if governors:
         said.append(f"the frequency governor is {', '.join(governors)}; 'performance' gives steadier numbers")
@@ -105,3 +109,15 @@ def _remarks(measurement: Measurement) -> list[str]:
     if not measurement.settled:
         said.append("latency had not settled when sampling began")
     return said
+
+
+def _disturbed(measurement: Measurement) -> list[str]:
+    if not measurement.baseline or measurement.slow_starts == 0:
+        return []
+    starts = len(measurement.starts)
+    are_left_out = len(measurement.counted_starts) < starts
+    return [
+        f"something else used the machine in {measurement.slow_starts} of {starts} processes, where the baseline took "
+        f"more than {QUIET:g} times what it takes at its fastest; the ratio is that of "
+        + ("the others" if are_left_out else "all, for the others are too few")
+    ]

@@ -93,6 +93,7 @@ def find_plan(job: Job, environment: LocalEnvironment, checkpoint: Checkpoint, r
     space = _measured_space(job, environment)
     with job.progress.stage("probe the limits"):
         check_limits(space, limits, environment.measure)
+        space = with_savings(job.space, environment.measure)  # beside the teacher as fast as it was seen by now
         first = _first_student(space, limits, rows, environment, job.seed)
         prove_surgery(job.teacher, environment.plan(first), seed=job.seed)
         evaluation_s = _evaluation_seconds(environment, first, job.settings.ladder)

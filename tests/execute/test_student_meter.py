@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_equal_structures_are_measured_once(profile: Profile) -> None:
     with open_devices(profile, (), print) as devices:
         meter = meter_of(devices, memory)
         first = meter.metrics(network(8))
-        assert meter_of(devices, memory).metrics(network(8)) is first
+        assert meter_of(devices, memory).metrics(network(8)) == first
         assert (len(memory), meter.count) == (1, 1)
 
 
@@ -100,7 +101,7 @@ def test_a_student_in_eight_bits_is_measured_beside_the_teacher_in_eight_bits(pr
         teacher, student = meter.metrics(network(16)), meter.metrics(network(8))
         direct = [meter.measure_thoroughly(network(8), seconds=0.5, starts=3)[0]["latency_ratio"] for _ in range(3)]
     (anchor,) = (known for key, known in memory.items() if key.startswith("anchor:"))
-    assert anchor["latency_ratio"] == teacher["latency_ratio"]
+    assert anchor["times"] > 1 or anchor["latency_ratio"] == teacher["latency_ratio"]
     assert student["latency_ratio"] == pytest.approx(sorted(direct)[1], rel=0.35)
 
 
@@ -119,8 +120,32 @@ def test_a_student_in_single_precision_is_measured_beside_the_teacher_in_single_
         assert set(beside) == {True}
         beside.clear()
         meter.metrics(network(8))
-        assert beside.count(True) == 1, "what relates the precisions"
+        assert beside.count(True) >= 1, "what relates the precisions"
         assert beside.count(False) >= 1
+
+
+def test_what_relates_the_precisions_is_taken_again_where_the_machine_was_disturbed(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory: Memory = {}
+    with open_devices(profile, (), print) as devices:
+        meter = meter_of(devices, memory, Precision.INT8)
+        real = devices.measure
+
+        def disturbed(student: Graph, *, baseline: Graph, **limits: float) -> Measurement:
+            found = real(student, baseline=baseline, **limits)  # type: ignore[arg-type]  # numbers, as they came
+            slow = tuple(tuple(4 * one for one in block) for block in found.student_ns)
+            return replace(found, student_ns=slow) if limits.get("starts", 1) > 1 else found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "measure", disturbed)
+            before = meter.metrics(network(8))["latency_ratio"]
+        (key,) = (key for key in memory if key.startswith("anchor:"))
+        slow = memory[key]
+        after = meter.metrics(network(8))["latency_ratio"]
+        assert memory[key]["latency_ms"] < slow["latency_ms"]
+        assert (slow["times"], memory[key]["times"]) == (1, 2)
+        assert after == pytest.approx(before * memory[key]["latency_ratio"] / slow["latency_ratio"])
 
 
 def kernels(graph: Graph) -> list[str]:

@@ -24,6 +24,7 @@ from deploycompress.measuring import (
     Measurement,
 )
 from deploycompress.measuring.interval import quantile_interval
+from deploycompress.measuring.measurement import Rounds
 from tests.measuring.test_interval import RECORDED
 
 MACHINE = Machine(id="a", arch="x86_64", board="", cpu="some", cores=2, system="Linux 6", governor="")
@@ -124,6 +125,46 @@ def test_enough_processes_bound_the_ratio_and_too_few_leave_it_to_the_rounds() -
     few = with_starts([[ratio - 0.001, ratio, ratio + 0.001] for ratio in of_starts[:5]])
     rounds = quantile_interval(few.round_ratios, 0.5, 0.95)
     assert few.ratio_interval() == rounds.hull(Interval(low=0.97, high=1.03))
+
+
+def in_two_states(slow: list[int]) -> Measurement:
+    """Seven processes; in those that are slow the baseline takes 1.2 times and the model 1.5 times as long."""
+    found = with_starts([[0.5, 0.51, 0.49, 0.5]] * 7)
+
+    def slowed(blocks: Rounds, factor: float) -> Rounds:
+        return tuple(
+            tuple(round(one * factor) for one in block) if place // 4 in slow else block
+            for place, block in enumerate(blocks)
+        )
+
+    return replace(found, student_ns=slowed(found.student_ns, 1.5), baseline_ns=slowed(found.baseline_ns, 1.2))
+
+
+@pytest.mark.parametrize("slow", [[], [3], [0]])
+def test_processes_in_which_the_baseline_was_slow_do_not_count(slow: list[int]) -> None:
+    found = in_two_states(slow)
+    assert found.start_ratios == pytest.approx([0.5] * (7 - len(slow)))
+    assert found.ratio_interval().high == pytest.approx(0.5)
+    assert (found.slow_starts, found.counted_starts) == (len(slow), tuple(sorted({*range(7)} - {*slow})))
+
+
+def test_where_too_few_processes_are_quiet_all_count() -> None:
+    found = in_two_states([1, 4])
+    assert found.start_ratios == pytest.approx([0.5, 0.625, 0.5, 0.5, 0.625, 0.5, 0.5])
+    assert found.ratio_interval().high == pytest.approx(0.625)
+    assert (found.slow_starts, found.counted_starts) == (2, tuple(range(7)))
+
+
+def test_a_model_that_is_slow_alone_gains_nothing() -> None:
+    found = with_starts([[0.5] * 4] * 7)
+    student = tuple(tuple(3 * one for one in block) for block in found.student_ns[:16]) + found.student_ns[16:]
+    unlucky = replace(found, student_ns=student)
+    assert (unlucky.slow_starts, unlucky.ratio) == (0, 1.5)
+
+
+def test_how_slow_a_model_alone_was_is_not_told() -> None:
+    with pytest.raises(MeasureError, match="measured alone"):
+        _ = ALONE.slow_starts
 
 
 @pytest.mark.parametrize("lengths", [(8, 30), (30, 8), (4, 40, 4), (2, 2, 2, 60, 2)])
