@@ -119,11 +119,11 @@ class StudentMeter:
         key = self._key(shipped, higher) + (":single" if is_single else "")
         beside = self._single if is_single else self._own
         self._asked.add(key)
-        with self._timer.stage("measure"):
-            metrics = self._memory.get(key)
-            if metrics is None:
+        metrics = self._memory.get(key)
+        if metrics is None:
+            with self._timer.stage("measure"):
                 metrics = self._taken(key, shipped if is_single else self._costed(shipped, higher), beside)
-            return {**metrics, "latency_ratio": metrics["latency_ratio"] * self._anchor(beside)}
+        return {**metrics, "latency_ratio": metrics["latency_ratio"] * self._anchor(beside)}
 
     def measure_thoroughly(self, shipped: Graph, *, seconds: float, starts: int) -> tuple[Metrics, Measurement]:
         """Measure a student in several fresh processes; what was measured before is not asked.
@@ -178,12 +178,13 @@ class StudentMeter:
         known = self._memory.get(key, {"latency_ms": math.inf, "times": 0})
         was_slow = known["latency_ms"] > QUIET * beside.usual_ms
         if not known["times"] or (was_slow and known["times"] < MOST_ANCHORS):
-            found = self._devices.measure(
-                beside.graph,
-                baseline=self._single.graph,
-                max_seconds=ANCHOR_TIME * self._seconds,
-                starts=ANCHOR_STARTS,
-            )
+            with self._timer.stage("measure"):
+                found = self._devices.measure(
+                    beside.graph,
+                    baseline=self._single.graph,
+                    max_seconds=ANCHOR_TIME * self._seconds,
+                    starts=ANCHOR_STARTS,
+                )
             taken = {"latency_ratio": found.ratio, "latency_ms": found.median_ms}
             known = {**min(taken, known, key=lambda one: one["latency_ms"]), "times": known["times"] + 1}
             self._memory[key] = known

@@ -64,7 +64,7 @@ class Meter:
         self._grace_seconds = profile.measure.load_seconds if grace_seconds is None else grace_seconds
         self._activation_peaks: dict[str, tuple[int, Evidence]] = {}
         self._empty_rss_bytes: int | None = None
-        self._usual_ns: dict[str, float] = {}  # of baselines, in the processes that were least disturbed
+        self._usual_ns: dict[str, float] = {}  # what baselines take where the machine is least disturbed
 
     def __enter__(self) -> Self:
         """Start measuring; the process starts with the first model."""
@@ -107,7 +107,8 @@ class Meter:
                 this measurement unless more is given here.
             min_samples: least number of samples, at least 64; None for the profile's.
             starts: number of processes. One is the running process, several are fresh ones each, and the ratio of two
-                models is told from the differences between them.
+                models is told from the differences between them; for those that find the machine disturbed there are
+                others, as many again at most.
             input_shape: sizes of the input's axes where the model leaves them open, the batch first.
 
         Raises:
@@ -219,7 +220,8 @@ class Meter:
             )
             orders.append(order)
             sampled = put_together(replies, orders)
-        self._usual_ns[models[0].digest] = min(usual_ns(sampled.rounds[0], sampled.starts), known_ns)
+        if len(models) > 1:
+            self._usual_ns[models[0].digest] = min(usual_ns(sampled.rounds[0], sampled.starts), known_ns)
         return sampled
 
     def _measurement(self, models: Sequence[MeasurableModel], place: int, sampled: Sampled) -> Measurement:

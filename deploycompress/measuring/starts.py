@@ -66,7 +66,7 @@ class Sampling:
 
     @property
     def most_starts(self) -> int:
-        """Number of processes where some of them find the machine disturbed, which only a baseline tells."""
+        """Number of processes at most, where some find the machine disturbed; only a baseline tells of that."""
         return self.starts * (2 if self.starts > 1 and self.models > 1 else 1)
 
     @property

@@ -25,6 +25,7 @@ from deploycompress.profile_files import load_profile
 from tests.measuring.networks import conv_net, endless_net, heavy_weights_net, huge_net
 
 GIB = 2**30
+Ask = Callable[..., Message]
 
 
 @pytest.fixture(scope="module")
@@ -268,25 +269,42 @@ def test_each_start_is_a_process_of_its_own(meter: Meter) -> None:
     assert 2 < interval.low <= found.ratio <= interval.high
 
 
+def slowed(real: Ask, asked: list[Message], slow: int) -> Ask:
+    """Ask a real process, and say of the first so many that everything took four times as long."""
+
+    def ask(request: Message, *models: MeasurableModel, timeout_seconds: float) -> Message:
+        reply = real(request, *models, timeout_seconds=timeout_seconds)
+        asked.append(request)
+        factor = 4 if len(asked) <= slow else 1
+        rounds = [[[factor * one for one in block] for block in of_model] for of_model in reply["rounds"]]
+        return {**reply, "rounds": rounds}
+
+    return ask
+
+
 @pytest.mark.parametrize(("slow", "least"), [(0, 6), (2, 8), (12, 6)])
 def test_processes_that_find_the_machine_disturbed_are_followed_by_others(
     profile: Profile, monkeypatch: pytest.MonkeyPatch, slow: int, least: int
 ) -> None:
+    asked: list[Message] = []
     with Meter(profile) as own:
-        real, asked = own.board.ask_fresh, []
-
-        def disturbed(request: Message, *models: MeasurableModel, timeout_seconds: float) -> Message:
-            reply = real(request, *models, timeout_seconds=timeout_seconds)
-            asked.append(request["command"])
-            factor = 4 if len(asked) <= slow else 1
-            rounds = [[[factor * one for one in block] for block in of_model] for of_model in reply["rounds"]]
-            return {**reply, "rounds": rounds}
-
-        monkeypatch.setattr(own.board, "ask_fresh", disturbed)
+        monkeypatch.setattr(own.board, "ask_fresh", slowed(own.board.ask_fresh, asked, slow))
         found = own.measure(conv_net(64), baseline=conv_net(16), max_seconds=0, starts=6)
     assert least <= len(found.starts) == len(asked) <= 12
     assert found.slow_starts >= slow * (slow < 12)
     assert found.ratio > 2
+
+
+def test_a_machine_that_is_disturbed_all_the_time_is_noticed_by_what_was_measured_before(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Message] = []
+    with Meter(profile) as own:
+        own.measure(conv_net(64), baseline=conv_net(16), max_seconds=0)
+        monkeypatch.setattr(own.board, "ask_fresh", slowed(own.board.ask_fresh, asked, 12))
+        found = own.measure(conv_net(64), baseline=conv_net(16), max_seconds=0, starts=6)
+    assert len(found.starts) == len(asked) == 12
+    assert len(found.counted_starts) >= 6
 
 
 def test_a_model_alone_has_as_many_processes_as_were_asked_for(meter: Meter) -> None:

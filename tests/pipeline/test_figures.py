@@ -63,6 +63,27 @@ def test_a_ratio_of_too_few_processes_is_told() -> None:
     assert remarks([enough]) == []
 
 
+@pytest.mark.parametrize(("slow", "words"), [(1, "that of the others"), (2, "that of all, for the others are too few")])
+def test_processes_that_something_disturbed_are_told(slow: int, words: str) -> None:
+    with Meter(load_profile("x86")) as meter:
+        paired = meter.measure(residual_net(), baseline=residual_net(), max_seconds=0.0)
+    baseline = (paired.baseline_ns,) * (7 - slow) + (
+        tuple(tuple(2 * one for one in block) for block in paired.baseline_ns),
+    ) * slow
+    disturbed = replace(
+        paired,
+        states=(QUIET, QUIET),
+        redone_rounds=0,
+        settled=True,
+        starts=paired.starts * 7,
+        student_ns=paired.student_ns * 7,
+        baseline_ns=tuple(block for process in baseline for block in process),
+    )
+    (remark,) = remarks([disturbed])
+    assert f"in {slow} of 7 processes" in remark
+    assert words in remark
+
+
 def test_another_power_mode_is_told_of_the_device_only(quiet: Measurement) -> None:
     conditions = quiet.conditions
     slow = replace(quiet, conditions=replace(conditions, machine=replace(conditions.machine, power_mode="15W")))
