@@ -37,7 +37,7 @@ ATTEMPTS = 9
 PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute of disturbance is waited out
 DISTURBED = 1.5  # times the teacher's usual latency
 ANCHOR_STARTS, ANCHOR_TIME = 7, 14.0  # processes and times the time of a student, for the teacher in both precisions
-MOST_ANCHORS = 5
+MOST_ANCHORS = 3
 PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
 
 
@@ -49,11 +49,13 @@ class _Reference:
         graph: the network.
         structure: its digest.
         usual_ms: what it takes; infinite before it was measured.
+        latest_ms: what it took the last time.
     """
 
     graph: Graph
     structure: str
     usual_ms: float = math.inf
+    latest_ms: float = math.inf
 
     @classmethod
     def of(cls, graph: Graph) -> _Reference:
@@ -61,8 +63,9 @@ class _Reference:
 
     def is_within(self, factor: float, found: Measurement) -> bool:
         """Whether it took no more than so many times its usual latency; what is faster becomes the usual one."""
-        self.usual_ms = min(self.usual_ms, found.baseline_median_ms)
-        return found.baseline_median_ms <= factor * self.usual_ms
+        self.latest_ms = found.baseline_median_ms
+        self.usual_ms = min(self.usual_ms, self.latest_ms)
+        return self.latest_ms <= factor * self.usual_ms
 
 
 class StudentMeter:
@@ -169,14 +172,14 @@ class StudentMeter:
     def _anchor(self, beside: _Reference) -> float:
         """Give the latency ratio of what a student is measured beside, to the teacher in single precision.
 
-        It is taken again, a few times at most, where that network has since been seen to be faster: then something
-        else used the machine. What counts is the time at which it was fastest.
+        It is taken again, a few times at most, where that network is seen to be faster: then something else used the
+        machine, and no longer does. What counts is the time at which it was fastest.
         """
         if beside.structure == self._single.structure:
             return 1.0
         key = f"anchor:{self._place}"
         known = self._memory.get(key, {"latency_ms": math.inf, "times": 0})
-        was_slow = known["latency_ms"] > QUIET * beside.usual_ms
+        was_slow = known["latency_ms"] > QUIET * beside.latest_ms
         if not known["times"] or (was_slow and known["times"] < MOST_ANCHORS):
             with self._timer.stage("measure"):
                 found = self._devices.measure(
