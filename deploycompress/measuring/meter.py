@@ -107,8 +107,8 @@ class Meter:
                 this measurement unless more is given here.
             min_samples: least number of samples, at least 64; None for the profile's.
             starts: number of processes. One is the running process, several are fresh ones each, and the ratio of two
-                models is told from the differences between them; for those that find the machine disturbed there are
-                others, as many again at most.
+                models is told from the differences between them. Where so many find the machine disturbed that the
+                others do not bound the ratio, there are more, as many again at most.
             input_shape: sizes of the input's axes where the model leaves them open, the batch first.
 
         Raises:

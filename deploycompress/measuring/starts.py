@@ -66,8 +66,16 @@ class Sampling:
 
     @property
     def most_starts(self) -> int:
-        """Number of processes at most, where some find the machine disturbed; only a baseline tells of that."""
-        return self.starts * (2 if self.starts > 1 and self.models > 1 else 1)
+        """Number of processes at most, where some find the machine disturbed.
+
+        Only a baseline tells of that, and only where processes are enough to bound the ratio do the quiet ones count.
+        """
+        return self.starts * (2 if self.models > 1 and self.starts >= self.least_starts else 1)
+
+    @property
+    def least_starts(self) -> int:
+        """Number of processes that bound a ratio."""
+        return least_samples(0.5, self.limits.confidence)
 
     @property
     def sessions(self) -> int:
@@ -77,7 +85,7 @@ class Sampling:
     def request(self) -> Message:
         """Give what each process is asked, without the models."""
         limits, starts = self.limits, self.starts
-        least = least_samples(0.5, limits.confidence)
+        least = self.least_starts
         wanted = limits.min_samples if self.min_samples is None else self.min_samples
         enough = self.most_seconds if self.max_seconds is None else min(self.max_seconds / starts, self.most_seconds)
         hurried = max(_LEAST_WARMUP_SECONDS, _WARMUP_SHARE * enough)
@@ -132,7 +140,7 @@ class Sampled:
 
 
 def is_enough(sampling: Sampling, sampled: Sampled, known_ns: float) -> bool:
-    """Say whether as many processes as were asked for were quiet, or too many were tried.
+    """Say whether enough processes were quiet to bound the ratio, or too many were tried.
 
     Args:
         sampling: what was asked for.
@@ -142,7 +150,7 @@ def is_enough(sampling: Sampling, sampled: Sampled, known_ns: float) -> bool:
     tried = len(sampled.starts)
     if tried < sampling.starts or tried == sampling.most_starts:
         return tried >= sampling.starts
-    return len(quiet_starts(sampled.rounds[0], sampled.starts, known_ns)) >= sampling.starts
+    return len(quiet_starts(sampled.rounds[0], sampled.starts, known_ns)) >= sampling.least_starts
 
 
 def put_together(replies: Sequence[Message], orders: Sequence[Sequence[int]]) -> Sampled:

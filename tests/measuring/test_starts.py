@@ -53,6 +53,11 @@ def test_rounds_are_enough_to_bound_the_ratio_unless_processes_are(starts: int, 
     assert sampling(starts=starts).request()["min_rounds"] == rounds
 
 
+@pytest.mark.parametrize(("starts", "models", "most"), [(1, 2, 1), (5, 2, 5), (6, 2, 12), (7, 2, 14), (7, 1, 7)])
+def test_more_processes_are_tried_where_that_can_bound_the_ratio(starts: int, models: int, most: int) -> None:
+    assert sampling(starts=starts, models=models).most_starts == most
+
+
 def test_more_confidence_needs_more_rounds() -> None:
     sure = LIMITS.model_copy(update={"confidence": 0.999})
     assert sampling(limits=sure).request()["min_rounds"] == 11  # 2 * 2**-11 is the first below 0.001
