@@ -38,6 +38,7 @@ PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute
 DISTURBED = 1.5  # times the teacher's usual latency
 ANCHOR_STARTS, ANCHOR_TIME = 7, 14.0  # processes and times the time of a student, for the teacher in both precisions
 MOST_ANCHORS = 3
+MEMORY = "2"  # the form of what is remembered, so that a run that an older version began is measured again
 PATIENCE = 3  # attempts to find the machine quiet, after which the quietest so far will do
 
 
@@ -241,6 +242,7 @@ def _place(conditions: Conditions, form: str) -> str:
     """Digest where, how and in which form is measured, so that a run that goes on elsewhere remembers nothing of it."""
     machine = conditions.machine
     parts = (
-        machine.id, machine.power_mode, conditions.onnxruntime, conditions.profile_digest, *conditions.providers, form
+        MEMORY, machine.id, machine.power_mode, conditions.onnxruntime, conditions.profile_digest,
+        *conditions.providers, form,
     )  # fmt: skip
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
