@@ -18,6 +18,7 @@ from deploycompress.evaluation import Evidence
 from deploycompress.graph import graph_from_onnx
 from deploycompress.measuring import FailedMeasurementError, FailureKind, Measurement, Meter, measure
 from deploycompress.measuring.agent.frames import Message
+from deploycompress.measuring.interval import quantile_interval
 from deploycompress.measuring.model import MeasurableModel
 from deploycompress.measuring.starts import SESSIONS
 from deploycompress.profile import Profile
@@ -265,7 +266,7 @@ def test_each_start_is_a_process_of_its_own(meter: Meter) -> None:
     assert len(found.states) == 2 * len(found.starts)
     assert len(set(found.start_ratios)) == len(found.start_ratios) >= 6
     interval = found.ratio_interval()
-    assert min(found.start_ratios) <= interval.low <= interval.high <= max(found.start_ratios)
+    assert interval == quantile_interval(found.start_ratios, 0.5, found.conditions.confidence)
     assert 2 < interval.low <= found.ratio <= interval.high
 
 
