@@ -97,7 +97,7 @@ class Bench:
                 accuracy(module, data, self.task.normalization, compute=evaluation_compute())
                 for data in (self.task.validation, self.test)
             ]
-            self._memory[key] = {"validation": taken[0], "test": taken[1]}
+            self._memory.add(key, {"validation": taken[0], "test": taken[1]})
         return self._memory[key]["validation"], self._memory[key]["test"]
 
 

@@ -23,7 +23,7 @@ from deploycompress.execute.lineage import Lineage
 from deploycompress.execute.local_settings import LocalSettings
 from deploycompress.execute.stages import StageTimer
 from deploycompress.execute.structure import structure_digest
-from deploycompress.execute.student_meter import Memory, Metrics, StudentMeter
+from deploycompress.execute.student_meter import Metrics, StudentMeter
 from deploycompress.execute.students import Students
 from deploycompress.graph import Graph
 from deploycompress.local_machine import usable_cores
@@ -34,6 +34,7 @@ from deploycompress.network.module import GraphModule, from_torch, to_torch
 from deploycompress.plan import Plan
 from deploycompress.quantize.costed import costed_form
 from deploycompress.search.space import Candidate
+from deploycompress.store.memory import Memory
 from deploycompress.surgery.blocks import Block
 from deploycompress.surgery.masks import kept_channels
 from deploycompress.surgery.shipped import shipped_form
@@ -100,7 +101,7 @@ class LocalEnvironment:
         self._teacher, self._channels, self._task = teacher, channels, task
         self._students = Students(teacher, channels, offered)
         self._settings, self._compute = settings, training_compute()
-        self._memory: Memory = {} if memory is None else memory
+        self._memory = Memory() if memory is None else memory
         self._timer = StageTimer()
         self._closed_form = ClosedForm(task=task, compute=self._compute, timer=self._timer, seed=settings.seed)
         self._last: tuple[str, _Student | PlanError] | None = None
@@ -110,6 +111,8 @@ class LocalEnvironment:
             self.baseline,
             costed=lambda graph, higher: costed_form(graph, settings.precision, settings.form, higher=higher),
             seconds=settings.measure_seconds,
+            anchor_seconds=settings.anchor_seconds,
+            anchor_starts=settings.anchor_starts,
             with_rss=settings.measures_rss,
             memory=self._memory,
             timer=self._timer,
@@ -205,7 +208,7 @@ class LocalEnvironment:
         student.rungs = (*(rung for rung in student.rungs if rung < steps), *([steps] if steps else []))
         key = f"accuracy:{student.digest}:{'-'.join(map(str, student.rungs)) or '0'}"
         if key not in self._memory:
-            self._memory[key] = {"accuracy": self._climbed(student)}
+            self._memory.add(key, {"accuracy": self._climbed(student)})
         self._lineage.judged(student.plan)
         seconds = Counter(evaluation.seconds) + Counter(self._spent(before))
         climbed = evaluation.with_climb((*evaluation.climb, self._memory[key]["accuracy"]))

@@ -20,6 +20,8 @@ class LocalSettings:
         criterion: which channels matter.
         scoring_images: images that channels are scored on; 100 in RL-Pruner.
         measure_seconds: time for one latency measurement.
+        anchor_seconds: time for measuring the teacher in the students' precision beside that in single precision.
+        anchor_starts: fresh processes for it.
         measures_rss: whether resident memory is taken, too, which starts two processes for each student.
         course: how students are distilled on their way up the ladder.
         precision: that students ship in, and so are measured in.
@@ -32,6 +34,8 @@ class LocalSettings:
     criterion: Criterion = Criterion.RECONSTRUCTION
     scoring_images: int = 100
     measure_seconds: float = 0.5
+    anchor_seconds: float = 10.0
+    anchor_starts: int = 7
     measures_rss: bool = False
     course: CourseSettings = field(default_factory=CourseSettings)
     precision: Precision = Precision.FP32

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from deploycompress.execute.metrics import student_metrics
@@ -25,18 +25,17 @@ from deploycompress.measuring.devices import Devices
 from deploycompress.measuring.measurement import Measurement
 from deploycompress.measuring.pool import Pool
 from deploycompress.measuring.quiet import QUIET
+from deploycompress.store.memory import Memory
 
 Metrics = Mapping[str, float]
 Costed = Callable[[Graph, Collection[str]], Graph]
 """Gives a network the precision that it ships in, but for some layers."""
-Memory = MutableMapping[str, Metrics]
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 9
 PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute of disturbance is waited out
 DISTURBED = 2.0  # times the teacher's usual latency: more than a neighbour on the same core slows it
-ANCHOR_STARTS, ANCHOR_TIME = 7, 14.0  # processes and times the time of a student, for the teacher in both precisions
 MOST_ANCHORS = 3
 MEMORY = "2"  # the form of what is remembered, so that a run that an older version began is measured again
 PATIENCE = 3  # attempts once the machine has stayed slow
@@ -77,6 +76,8 @@ class StudentMeter:
         baseline: the teacher as it would ship if it stayed in single precision, which all ratios are relative to.
         costed: gives a network the form that is measured.
         seconds: time for one latency measurement.
+        anchor_seconds: time for that of the teacher in both precisions.
+        anchor_starts: fresh processes for it.
         with_rss: whether resident memory is taken, too.
         memory: what was measured before, by where that was and the digest of the structure, with ratios to the teacher
             beside which it was; added to.
@@ -90,6 +91,8 @@ class StudentMeter:
         *,
         costed: Costed,
         seconds: float,
+        anchor_seconds: float,
+        anchor_starts: int,
         with_rss: bool,
         memory: Memory,
         timer: StageTimer,
@@ -97,6 +100,7 @@ class StudentMeter:
         self._devices, self._costed = devices, costed
         self._single, self._own = _Reference.of(baseline), _Reference.of(costed(baseline, ()))
         self._seconds, self._with_rss = seconds, with_rss
+        self._anchor_seconds, self._anchor_starts = anchor_seconds, anchor_starts
         self._memory, self._timer = memory, timer
         self._attempts = ATTEMPTS
         first = devices.measure(baseline, max_seconds=0.0)
@@ -153,14 +157,14 @@ class StudentMeter:
             found = self._devices.measure_all(costed, baseline=self._own.graph, max_seconds=self._seconds)
             for key, one, measurement in zip(waiting, costed, found, strict=True):
                 if isinstance(measurement, Measurement) and self._own.is_within(DISTURBED, measurement):
-                    self._memory[key] = self._beside(one, measurement, self._own)
+                    self._memory.add(key, self._beside(one, measurement, self._own))
 
     def _taken(self, key: str, costed: Graph, beside: _Reference) -> Metrics:
         """Measure a network and remember what that gave, unless something else used the machine."""
         found = self._quietest(costed, beside)
         metrics = self._beside(costed, found, beside)
         if beside.is_within(DISTURBED, found):
-            self._memory[key] = metrics
+            self._memory.add(key, metrics)
         else:
             self._settle_for(found, beside)
         return metrics
@@ -178,21 +182,28 @@ class StudentMeter:
         """
         if beside.structure == self._single.structure:
             return 1.0
-        key = f"anchor:{self._place}"
-        known = self._memory.get(key, {"latency_ms": math.inf, "times": 0})
-        was_slow = known["latency_ms"] > QUIET * beside.latest_ms
-        if not known["times"] or (was_slow and known["times"] < MOST_ANCHORS):
+        taken = self._anchors()
+        fastest_ms = min((one["latency_ms"] for one in taken), default=math.inf)
+        if not taken or (fastest_ms > QUIET * beside.latest_ms and len(taken) < MOST_ANCHORS):
             with self._timer.stage("measure"):
                 found = self._devices.measure(
                     beside.graph,
                     baseline=self._single.graph,
-                    max_seconds=ANCHOR_TIME * self._seconds,
-                    starts=ANCHOR_STARTS,
+                    max_seconds=self._anchor_seconds,
+                    starts=self._anchor_starts,
                 )
-            taken = {"latency_ratio": found.ratio, "latency_ms": found.median_ms}
-            known = {**min(taken, known, key=lambda one: one["latency_ms"]), "times": known["times"] + 1}
-            self._memory[key] = known
-        return known["latency_ratio"]
+            again = {"latency_ratio": found.ratio, "latency_ms": found.median_ms}
+            self._memory.add(self._anchor_key(len(taken)), again)
+            taken.append(again)
+        return min(taken, key=lambda one: one["latency_ms"])["latency_ratio"]
+
+    def _anchors(self) -> list[Metrics]:
+        """Give what relates the precisions, as often as it was taken: what is remembered stays, so each has its key."""
+        known = (self._memory.get(self._anchor_key(number)) for number in range(MOST_ANCHORS))
+        return [one for one in known if one is not None]
+
+    def _anchor_key(self, number: int) -> str:
+        return f"anchor:{self._place}:{number}"
 
     def _metrics(self, costed: Graph, found: Measurement) -> Metrics:
         if self._with_rss:

@@ -15,9 +15,9 @@ from deploycompress.constraint import ANALYTIC_METRICS, Constraint
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.measuring.failure import FailedMeasurementError
 from deploycompress.measuring.measurement import Measurement
-from deploycompress.measuring.meter import trusted_starts
-from deploycompress.pipeline.gate import THOROUGH_STARTS, THOROUGH_TIME, Row, judge, until_conclusive
+from deploycompress.pipeline.gate import THOROUGH_TIME, Row, judge, until_conclusive
 from deploycompress.pipeline.job import Job
+from deploycompress.pipeline.ship import thorough_starts
 from deploycompress.plan import Plan
 from deploycompress.search.outcome import TraceEntry, best_few
 from deploycompress.search.reward import RewardSettings
@@ -104,7 +104,7 @@ def _measured(job: Job, environment: LocalEnvironment, plan: Plan, limits: Seque
         metrics, found = environment.measure_thoroughly(
             plan,
             seconds=ship.seconds * (THOROUGH_TIME if again else 1),
-            starts=(ship.starts or trusted_starts(job.profile)) * (THOROUGH_STARTS if again else 1),
+            starts=thorough_starts(ship, job.profile, again=again),
         )
         return found, judge(limits, metrics, found, allow_proxy=True)  # as the search took them
 

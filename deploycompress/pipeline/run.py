@@ -29,7 +29,7 @@ from deploycompress.pipeline.request_file import describe_request, read_request
 from deploycompress.pipeline.reserve import final_seconds, seconds_an_image
 from deploycompress.pipeline.result import Result, check_destination, write_result
 from deploycompress.pipeline.search import find_plan
-from deploycompress.pipeline.ship import measure_beside, measure_shipped, verify
+from deploycompress.pipeline.ship import measure_beside, measure_shipped, thorough_starts, verify
 from deploycompress.pipeline.task import DataSpec, class_count
 from deploycompress.pipeline.winner import train_winner
 from deploycompress.precision import Precision
@@ -191,6 +191,8 @@ def _run(job: Job, devices: Devices, checkpoint: Checkpoint, resumed: Resumed) -
 def _environment(job: Job, devices: Devices, checkpoint: Checkpoint) -> LocalEnvironment:
     settings = LocalSettings(
         seed=job.seed,
+        anchor_seconds=job.settings.ship.seconds,
+        anchor_starts=thorough_starts(job.settings.ship, job.profile),
         measures_rss=any("peak_rss_mib" in row.metrics for row in job.constraints),
         course=job.settings.course,
         criterion=job.settings.importance.criterion,

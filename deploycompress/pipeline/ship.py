@@ -115,11 +115,16 @@ def measure_shipped(
         model,
         baseline=baseline,
         max_seconds=settings.seconds * (THOROUGH_TIME if again else 1),
-        starts=(settings.starts or trusted_starts(devices.profile)) * (THOROUGH_STARTS if again else 1),
+        starts=thorough_starts(settings, devices.profile, again=again),
     )
     return replace(found, peak_rss_bytes=devices.peak_rss_bytes(model))
 
 
 def shipping_seconds(settings: ShipSettings, profile: Profile) -> float:
     """Foresee what measuring what ships takes, if it needs no repetition."""
-    return settings.seconds + START_S * (settings.starts or trusted_starts(profile))
+    return settings.seconds + START_S * thorough_starts(settings, profile)
+
+
+def thorough_starts(settings: ShipSettings, profile: Profile, *, again: bool = False) -> int:
+    """Give the fresh processes of a measurement that a limit is judged by; more when it was inconclusive before."""
+    return (settings.starts or trusted_starts(profile)) * (THOROUGH_STARTS if again else 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploycompress.errors import OutputError, UsageError
@@ -17,7 +17,7 @@ from deploycompress.store.trace_file import cut_unfinished
 Entry = Mapping[str, float]
 
 
-class Memory(MutableMapping[str, Entry]):
+class Memory(Mapping[str, Entry]):
     """Entries by key; once written, an entry stays as it is."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Memory(MutableMapping[str, Entry]):
         self._refresh()
         for key, entry in before.items():
             if key not in self._known:
-                self[key] = entry
+                self.add(key, entry)
 
     def __getitem__(self, key: str) -> Entry:
         if key not in self._known:
@@ -52,7 +52,12 @@ class Memory(MutableMapping[str, Entry]):
             self._refresh()
         return key in self._known
 
-    def __setitem__(self, key: str, value: Entry) -> None:
+    def add(self, key: str, value: Entry) -> None:
+        """Keep an entry, unless there is one of that key already.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         if self._path is None:
             self._known.setdefault(key, dict(value))
             return
@@ -66,9 +71,6 @@ class Memory(MutableMapping[str, Entry]):
                     stream.write(json.dumps([key, self._known[key]]).encode() + b"\n")
         except OSError as error:
             raise OutputError(f"{self._path} cannot be written: {error.strerror}.") from error
-
-    def __delitem__(self, key: str) -> None:
-        raise TypeError(f"What was measured stays; {key!r} cannot be deleted.")
 
     def __iter__(self) -> Iterator[str]:
         self._refresh()

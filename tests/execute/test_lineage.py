@@ -13,13 +13,13 @@ from deploycompress.errors import UsageError
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.execute.local_settings import LocalSettings
-from deploycompress.execute.student_meter import Memory
 from deploycompress.graph import Graph
 from deploycompress.measuring.meter import Meter
 from deploycompress.network.module import from_torch
 from deploycompress.pipeline.task import read_data
 from deploycompress.profile_files import load_profile
 from deploycompress.search.space import Candidate
+from deploycompress.store.memory import Memory
 from deploycompress.surgery.blocks import blocks
 from deploycompress.train.distil_settings import DistilSettings, TaskData
 from tests.digits import trained_digits_net
@@ -54,7 +54,7 @@ def meter() -> Iterator[Meter]:
 
 @pytest.fixture(scope="module")
 def make(task: TaskData, meter: Meter) -> Make:
-    memory: Memory = {}  # latencies are those of the first measurement
+    memory = Memory()  # latencies are those of the first measurement
 
     def made(graph: Graph) -> LocalEnvironment:
         channels = trace_channels(graph)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,6 @@ from deploycompress.channels.trace import trace_channels
 from deploycompress.evaluation import Evaluation
 from deploycompress.execute.local import LocalEnvironment
 from deploycompress.execute.local_settings import LocalSettings
-from deploycompress.execute.student_meter import Memory
 from deploycompress.graph import Graph
 from deploycompress.measuring.meter import Meter
 from deploycompress.measuring.static import params
@@ -24,6 +23,7 @@ from deploycompress.pipeline.task import read_data
 from deploycompress.plan import Plan
 from deploycompress.profile_files import load_profile
 from deploycompress.search.space import Candidate
+from deploycompress.store.memory import Memory
 from deploycompress.surgery.blocks import blocks
 from deploycompress.surgery.slim import slim
 from deploycompress.train.distil_settings import DistilSettings, TaskData
@@ -168,7 +168,7 @@ def test_training_helps_and_climbs_on_without_starting_anew(environment: LocalEn
 
 def test_what_is_remembered_is_what_would_be_found(make: Make) -> None:
     """A search may be killed on any rung: what another environment climbs on to from memory is the same."""
-    candidate, memory = Candidate(widths={"conv1": 8, "conv2": 8}), dict[str, Mapping[str, float]]()
+    candidate, memory = Candidate(widths={"conv1": 8, "conv2": 8}), Memory()
     expected = climbed(make(), candidate, 0, 4, 8, 12)
     climbed(make(memory), candidate, 0, 4)
     other = make(memory)
@@ -182,10 +182,9 @@ def test_what_is_remembered_is_what_would_be_found(make: Make) -> None:
     assert "climb" not in last.seconds
 
 
-def test_another_student_in_between_changes_nothing(environment: LocalEnvironment) -> None:
-    candidate = Candidate(widths={"conv1": 8})
-    expected = climbed(environment, candidate, 0, 10).climb
-    environment._memory.clear()
+def test_another_student_in_between_changes_nothing(make: Make) -> None:
+    candidate, environment = Candidate(widths={"conv1": 8}), make()
+    expected = climbed(make(), candidate, 0, 10).climb
     start = climbed(environment, candidate, 0)
     climbed(environment, HALF, 0, 10)
     assert environment.judge(candidate, start, 10).climb == expected

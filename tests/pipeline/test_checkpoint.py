@@ -61,7 +61,7 @@ def keep(checkpoint: Checkpoint, index: int, student: bytes | None = None) -> No
 def test_what_was_kept_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     checkpoint = kept(folder, 4, advances=(1, 3))
-    checkpoint.memory["key"] = {"accuracy": 0.5}
+    checkpoint.memory.add("key", {"accuracy": 0.5})
     found = read_resumed(folder)
     assert found.trace == tuple(entry(index, Kind.ADVANCE if index in (1, 3) else Kind.SAMPLE) for index in range(4))
     assert found.students == (b"student of 1", b"student of 3")
@@ -75,9 +75,9 @@ def test_what_was_kept_is_read(tmp_path: Path) -> None:
 
 
 def test_a_search_that_goes_on_adds_to_what_there_is(tmp_path: Path) -> None:
-    kept(tmp_path, 3, advances=(1,)).memory["key"] = {"accuracy": 0.5}
+    kept(tmp_path, 3, advances=(1,)).memory.add("key", {"accuracy": 0.5})
     again = Checkpoint(tmp_path, RUN)
-    again.memory["new"] = {"accuracy": 0.25}
+    again.memory.add("new", {"accuracy": 0.25})
     again.begin(TASK, read_resumed(tmp_path))
     assert dict(again.memory) == {"key": {"accuracy": 0.5}, "new": {"accuracy": 0.25}}
     keep(again, 3, student=b"later")
@@ -112,7 +112,7 @@ def test_a_run_without_an_evaluation_starts_anew(tmp_path: Path) -> None:
 
 
 def test_a_new_search_drops_what_another_left(tmp_path: Path) -> None:
-    kept(tmp_path, 3).memory["key"] = {"accuracy": 0.5}
+    kept(tmp_path, 3).memory.add("key", {"accuracy": 0.5})
     new = Checkpoint(tmp_path, RUN)
     new.begin(TASK, Resumed())
     assert dict(new.memory) == {}
