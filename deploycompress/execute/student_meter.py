@@ -213,7 +213,7 @@ class StudentMeter:
     def _quietest(self, shipped: Graph, beside: _Reference) -> Measurement:
         """Measure beside the teacher, again when the teacher itself was slow: then something else used the machine.
 
-        A neighbour on the same core is no reason: in one precision it hardly moves ratios. On two virtual cores
+        A neighbour on the same core is no reason: in one precision it moves ratios little. On two virtual cores
         students of ResNet-56 and MobileNetV3 read 4 and 1 % smaller while the teacher took 1.2 to 2.2 times its usual
         latency, for minutes at a time.
         """
