@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 9
 PAUSE_S = 0.25  # before the second attempt; doubled each time, so that a minute of disturbance is waited out
-DISTURBED = 2.0  # times the teacher's usual latency: more than a neighbour on the same core slows it
+DISTURBED = 2.0  # times the teacher's usual latency; a neighbour on the same core seldom slows it more
 MOST_ANCHORS = 3
 MEMORY = "2"  # the form of what is remembered, so that a run that an older version began is measured again
 PATIENCE = 3  # attempts once the machine has stayed slow
